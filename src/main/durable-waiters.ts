@@ -1,0 +1,251 @@
+/**
+ * Promises that wait for a watermark: resolved in LSN order, or all rejected.
+ *
+ * While something is pending, the watermark is looked at from `setImmediate` for a short while: the event loop keeps
+ * turning, and a worker that syncs in some tens of microseconds need not wake this thread. Then the thread sleeps in
+ * `Atomics.waitAsync`, which does not keep a process alive; a timer does that as long as something is pending.
+ */
+import type { ControlBlock } from '../workers/protocol/control-block.js';
+
+/** The longest look without progress. The price is CPU, so it is short. */
+const LOOK_US_MAX = 200;
+/** Waits that last longer than this on average are not worth looking for. */
+const WORTH_LOOKING_US = 400;
+/** Weight of the newest wait in the running average. */
+const AVERAGE_WEIGHT = 0.1;
+const KEEP_ALIVE_MS = 2 ** 30;
+
+interface Settle {
+  readonly resolve: (lsn: number) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** Waiters for one watermark, in LSN order. A ring of two arrays: appends come in order, so they are pushed. */
+class WaiterQueue {
+  #ends: number[] = [];
+  #settles: Settle[] = [];
+  #head = 0;
+
+  get size(): number {
+    return this.#ends.length - this.#head;
+  }
+
+  add(end: number, settle: Settle): void {
+    const last = this.#ends.at(-1);
+    if (last === undefined || last <= end || this.size === 0) {
+      this.#ends.push(end);
+      this.#settles.push(settle);
+      return;
+    }
+    // Waiting for an LSN in the past of others is rare.
+    let at = this.#ends.length;
+    while (at > this.#head && (this.#ends[at - 1] ?? 0) > end) at--;
+    this.#ends.splice(at, 0, end);
+    this.#settles.splice(at, 0, settle);
+  }
+
+  /** Resolves every waiter at or below `lsn`; answers whether there was one. */
+  resolveThrough(lsn: number): boolean {
+    const first = this.#head;
+    while (this.#head < this.#ends.length) {
+      const end = this.#ends[this.#head] as number;
+      if (end > lsn) break;
+      (this.#settles[this.#head] as Settle).resolve(end);
+      this.#head++;
+    }
+    const resolved = this.#head > first;
+    this.#compact();
+    return resolved;
+  }
+
+  rejectAll(error: Error): void {
+    const settles = this.#settles.slice(this.#head);
+    this.#ends = [];
+    this.#settles = [];
+    this.#head = 0;
+    for (const { reject } of settles) reject(error);
+  }
+
+  #compact(): void {
+    if (this.#head === this.#ends.length) {
+      this.#ends.length = 0;
+      this.#settles.length = 0;
+      this.#head = 0;
+    } else if (this.#head > 4096 && this.#head * 2 > this.#ends.length) {
+      this.#ends.splice(0, this.#head);
+      this.#settles.splice(0, this.#head);
+      this.#head = 0;
+    }
+  }
+}
+
+export type Watermark = 'durable' | 'written';
+
+export interface WaiterHooks {
+  /** The reason why nothing will come any more, if there is one. */
+  readonly failure: () => Error | undefined;
+  /** Called after each look: room may have appeared for queued records. Answers whether some still wait. */
+  readonly onProgress: () => boolean;
+}
+
+export class DurableWaiters {
+  readonly #control: ControlBlock;
+  readonly #hooks: WaiterHooks;
+  readonly #durable = new WaiterQueue();
+  readonly #written = new WaiterQueue();
+  readonly #keepAlive: NodeJS.Timeout;
+  /** Followers: they want to know of progress without keeping the process alive. */
+  readonly #observers = new Set<{ readonly beyond: number; readonly notify: () => void }>();
+  /** The process stays alive until the durable watermark has reached this, whether or not a promise waits for it. */
+  #holdThrough = 0;
+  #durableSeen: number;
+  #held = false;
+  #looking = false;
+  #sleeping = false;
+  #queued = false;
+  #lookUntil = 0;
+  #waitSince = 0;
+  #averageUs = 0;
+
+  constructor(control: ControlBlock, hooks: WaiterHooks) {
+    this.#control = control;
+    this.#hooks = hooks;
+    this.#durableSeen = control.durableLsn;
+    this.#keepAlive = setInterval(() => undefined, KEEP_ALIVE_MS);
+    this.#keepAlive.unref();
+  }
+
+  get pending(): number {
+    return this.#durable.size + this.#written.size;
+  }
+
+  /** Resolves with `end` when the watermark has reached it. */
+  waitFor(watermark: Watermark, end: number): Promise<number> {
+    return new Promise((resolve, reject) => {
+      (watermark === 'durable' ? this.#durable : this.#written).add(end, { resolve, reject });
+      this.#begin();
+    });
+  }
+
+  /** Keeps the process alive until `end` is durable. */
+  hold(end: number): void {
+    this.#holdThrough = end;
+    if (!this.#held) this.#begin();
+  }
+
+  /** Has queued records looked after although no promise waits for a watermark yet. */
+  watchRoom(): void {
+    this.#queued = true;
+    this.#begin();
+  }
+
+  /** Resolves once the durable watermark is beyond `lsn`, or when it never will be. */
+  durableBeyond(lsn: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#observers.add({ beyond: lsn, notify: resolve });
+      if (!this.#looking) this.#sleep();
+    });
+  }
+
+  dispose(): void {
+    clearInterval(this.#keepAlive);
+    for (const { notify } of this.#observers) notify();
+    this.#observers.clear();
+  }
+
+  get #busy(): boolean {
+    return this.pending > 0 || this.#queued || this.#holdThrough > this.#durableSeen;
+  }
+
+  #begin(): void {
+    if (!this.#held) {
+      this.#held = true;
+      this.#keepAlive.ref();
+    }
+    if (this.#looking || this.#sleeping) return;
+    this.#waitSince = performance.now();
+    if (this.#averageUs > WORTH_LOOKING_US) this.#sleep();
+    else this.#lookSoon(this.#waitSince);
+  }
+
+  #lookSoon(now: number): void {
+    this.#lookUntil = now + LOOK_US_MAX / 1000;
+    this.#looking = true;
+    setImmediate(this.#look);
+  }
+
+  readonly #look = (): void => {
+    this.#looking = false;
+    const moved = this.#settle();
+    if (!this.#busy) {
+      if (this.#observers.size > 0) this.#sleep();
+      return;
+    }
+    const now = performance.now();
+    if (this.#averageUs > WORTH_LOOKING_US) this.#sleep();
+    else if (moved) this.#lookSoon(now);
+    else if (now < this.#lookUntil) {
+      this.#looking = true;
+      setImmediate(this.#look);
+    } else this.#sleep();
+  };
+
+  #sleep(): void {
+    if (this.#sleeping) return;
+    // Once registered, look at everything again: what moved before saw no sleeper to wake.
+    const woken = this.#control.sleep(() => {
+      this.#settle();
+      return !this.#busy && this.#observers.size === 0;
+    });
+    if (woken === undefined) {
+      // Woken between the look and the wait, or nothing left to wait for.
+      if ((this.#busy || this.#observers.size > 0) && !this.#looking) this.#lookSoon(performance.now());
+      return;
+    }
+    this.#sleeping = true;
+    void woken.then(() => {
+      this.#sleeping = false;
+      if (!this.#looking) this.#look();
+    });
+  }
+
+  /** Resolves what the watermarks have reached, or rejects all. Answers whether something moved. */
+  #settle(): boolean {
+    // Promises at or below the watermark are kept even when the journal is poisoned above it.
+    const durable = this.#control.durableLsn;
+    const movedDurable = this.#durable.resolveThrough(durable);
+    const movedWritten = this.#written.resolveThrough(this.#control.writtenLsn);
+    const moved = movedDurable || movedWritten || durable > this.#durableSeen;
+    this.#durableSeen = durable;
+    if (moved) this.#measure();
+    this.#queued = this.#hooks.onProgress();
+    const failure = this.#hooks.failure();
+    if (failure !== undefined) {
+      this.#durable.rejectAll(failure);
+      this.#written.rejectAll(failure);
+      this.#holdThrough = 0;
+    }
+    this.#notifyObservers(failure !== undefined);
+    if (this.#held && !this.#busy) {
+      this.#held = false;
+      this.#keepAlive.unref();
+    }
+    return moved;
+  }
+
+  #measure(): void {
+    const now = performance.now();
+    const waitUs = (now - this.#waitSince) * 1000;
+    this.#averageUs += (waitUs - this.#averageUs) * AVERAGE_WEIGHT;
+    this.#waitSince = now;
+  }
+
+  #notifyObservers(all: boolean): void {
+    if (this.#observers.size === 0) return;
+    for (const observer of this.#observers) {
+      if (!all && this.#durableSeen <= observer.beyond) continue;
+      this.#observers.delete(observer);
+      observer.notify();
+    }
+  }
+}

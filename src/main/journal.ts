@@ -1,0 +1,450 @@
+/** The journal: what a program appends to. See docs/architecture.md for the way of a record. */
+import { resolve as resolvePath } from 'node:path';
+import { ioError } from '../platform/errno.js';
+import { JournalError, NotSupportedError } from '../platform/errors.js';
+import { alignmentSkip } from '../platform/ffi.js';
+import type { Advice } from '../platform/platform.js';
+import { selectPlatform } from '../platform/select.js';
+import { ControlBlock, POISON, STATISTICS, type Statistic } from '../workers/protocol/control-block.js';
+import { LOG_BUFFER_ALIGNMENT, LogBuffer, type RecordBytes, type SharedLogBuffer } from '../workers/protocol/log-buffer.js';
+import type { AdviseTask, CloseJournalTask, OpenedJournal, OpenJournalTask, TornTail } from '../workers/protocol/messages.js';
+import { Appender, type AckLevel } from './appender.js';
+import { report } from './diagnostics.js';
+import { followJournal, type FollowOptions } from './follow.js';
+import { ADVICE, journalOptions, type JournalOptions, type ResolvedJournalOptions } from './journal-options.js';
+import * as check from './options.js';
+import type { JournalRecord } from './reader.js';
+import { defaultScheduler, type Backend, type IoScheduler, type WriterSeat } from './scheduler.js';
+
+/** A record on its way: its place in the log, and a promise for each level. */
+export interface Submission {
+  /** LSN of the frame's first byte. */
+  readonly start: number;
+  /** LSN after the frame; what `append` answers. */
+  readonly end: number;
+  /** Resolves with `end` when the kernel has the record: it survives the end of the process. */
+  readonly written: Promise<number>;
+  /** Resolves with `end` when the record is on stable storage: it survives power loss. */
+  readonly durable: Promise<number>;
+}
+
+/** A journal for another thread: plain data, for `workerData` or `postMessage`. */
+export interface SharedJournalHandle {
+  readonly kind: 'tidemark-journal';
+  readonly version: 1;
+  readonly path: string;
+  readonly control: SharedArrayBuffer;
+  readonly log: SharedLogBuffer;
+  readonly ack: AckLevel;
+  readonly queueBytesMax: number;
+  readonly whenQueueFull: 'wait' | 'throw';
+  readonly backend: Backend;
+  readonly directActive: boolean;
+  readonly directReason: string;
+}
+
+export type JournalStats = Readonly<Record<Statistic, number>> & {
+  readonly reservedLsn: number;
+  readonly writtenLsn: number;
+  readonly durableLsn: number;
+  /** Reserved and not yet durable, in bytes. */
+  readonly pendingBytes: number;
+  /** Promises of this thread that wait for a watermark. */
+  readonly waiters: number;
+  /** Records and bytes of this thread that wait for room in the log buffer. */
+  readonly queuedRecords: number;
+  readonly queuedBytes: number;
+};
+
+/** What opening found and did. */
+export interface OpenReport {
+  readonly created: boolean;
+  readonly records: number;
+  readonly filesystem: string;
+  /** Set when the end of the journal was torn: what was cut off, and the file that keeps it. */
+  readonly torn: TornTail | undefined;
+}
+
+/** What the thread that opened the journal has and attached threads have not. */
+interface Owner {
+  readonly scheduler: IoScheduler;
+  readonly seat: WriterSeat;
+  readonly id: number;
+  readonly opened: OpenedJournal;
+}
+
+let nextId = 1;
+
+export class Journal {
+  /** Absolute path of the journal. */
+  readonly path: string;
+  /** The level at which `append` and `appendBatch` resolve. */
+  readonly ack: AckLevel;
+  /** Which backend writes, and why. */
+  readonly backend: Backend;
+  /** True when writes go past the page cache (`O_DIRECT`). */
+  readonly directActive: boolean;
+  /** Why direct IO is active or not. */
+  readonly directReason: string;
+
+  readonly #control: ControlBlock;
+  readonly #appender: Appender;
+  readonly #slot: number;
+  readonly #handle: SharedJournalHandle;
+  readonly #owner: Owner | undefined;
+  #closing: Promise<void> | undefined;
+  #failure: Error | undefined;
+  #deathCause: Error | undefined;
+
+  /**
+   * Opens a journal for appending, and creates it if need be. Takes its exclusive lock, recovers its end, cuts a torn
+   * tail (kept beside it as `<path>.torn-<lsn>`), and syncs file and directory before it reports anything as durable.
+   *
+   * Rejects with `TIDEMARK_LOCKED`, `TIDEMARK_NOT_A_JOURNAL`, `TIDEMARK_CORRUPT` ({@link JournalError}), an {@link IoError}
+   * such as `TIDEMARK_NOT_FOUND` or `TIDEMARK_PERMISSION`, or `TIDEMARK_INVALID_ARGUMENT`. Then nothing has changed on disk.
+   */
+  static async open(path: string, options: JournalOptions = {}): Promise<Journal> {
+    const absolute = resolvePath(check.path('path', path));
+    const resolved = journalOptions(options);
+    const scheduler = options.scheduler ?? defaultScheduler();
+    await scheduler.backend();
+    const control = ControlBlock.create();
+    const log = createLogBuffer(resolved.logBufferBytes);
+    const opened = await scheduler.runFileTask<OpenedJournal>({
+      role: 'open-journal',
+      path: absolute,
+      create: resolved.create,
+      mode: resolved.mode,
+      direct: resolved.direct,
+      shared: { control: control.buffer, log },
+    } satisfies OpenJournalTask);
+    const id = nextId++;
+    let journal: Journal | undefined;
+    let seat: WriterSeat | undefined;
+    try {
+      seat = await scheduler.takeSeat((cause) => {
+        if (journal === undefined) control.poison(POISON.workerDied);
+        else journal.#workerDied(cause);
+      });
+      journal = new Journal(absolute, resolved, control, log, { scheduler, seat, id, opened });
+      await seat.worker.call('attach', {
+        id,
+        shared: { control: control.buffer, log },
+        file: opened.file,
+        preallocateBytes: resolved.preallocate,
+        groupCommitWindowUs: resolved.groupCommitWindow,
+      });
+    } catch (error) {
+      seat?.leave();
+      const task: CloseJournalTask = { role: 'close-journal', path: absolute, file: opened.file, end: undefined };
+      await scheduler.runFileTask(task);
+      throw error;
+    }
+    report('open', { path: absolute, end: opened.end, ...journal.openReport, directActive: journal.directActive });
+    return journal;
+  }
+
+  /**
+   * Joins a journal that another thread has opened: `handle` is what its {@link share} gave. At most 64 threads append
+   * to one journal. Closing it here detaches this thread only.
+   */
+  static attach(handle: SharedJournalHandle): Journal {
+    const given = handle as Partial<SharedJournalHandle> | null | undefined;
+    if (typeof given !== 'object' || given === null || given.kind !== 'tidemark-journal' || given.version !== 1) {
+      check.fail('handle', 'what share() of an open journal returned', handle);
+    }
+    return new Journal(handle.path, handle, new ControlBlock(handle.control), handle.log, handle);
+  }
+
+  private constructor(
+    path: string,
+    options: Pick<ResolvedJournalOptions, 'ack' | 'queueBytesMax' | 'whenQueueFull'>,
+    control: ControlBlock,
+    log: SharedLogBuffer,
+    from: Owner | SharedJournalHandle,
+  ) {
+    this.path = path;
+    this.ack = options.ack;
+    this.#control = control;
+    this.#owner = 'seat' in from ? from : undefined;
+    this.backend = 'seat' in from ? from.seat.backend : from.backend;
+    this.directActive = 'seat' in from ? from.opened.file.directDescriptor !== undefined : from.directActive;
+    this.directReason = 'seat' in from ? directReason(from.opened) : from.directReason;
+    const { threads } = selectPlatform();
+    this.#slot = control.claimSlot(threads.currentId(), (thread) => threads.isAlive(thread));
+    if (this.#slot < 0) {
+      throw new JournalError('TIDEMARK_TOO_MANY_PRODUCERS', `journal '${path}' has 64 threads appending, the most there can be`, { path });
+    }
+    const { ack, queueBytesMax, whenQueueFull } = options;
+    this.#handle = {
+      kind: 'tidemark-journal', version: 1, path, control: control.buffer, log, ack, queueBytesMax, whenQueueFull,
+      backend: this.backend, directActive: this.directActive, directReason: this.directReason,
+    };
+    this.#appender = new Appender(control, new LogBuffer(log), {
+      path, slot: this.#slot, queueBytesMax, whenQueueFull, failure: () => this.#whyNot(),
+    });
+  }
+
+  // ---- appending -------------------------------------------------------------------------------------------------
+
+  /**
+   * Appends one record (a string is written as UTF-8) and resolves with the LSN after it, at the journal's `ack` level.
+   *
+   * The record is copied before this returns, so its memory may be reused, unless more than `queueBytesMax` wait for room
+   * already: then leave it unchanged until the promise settles. Rejects when the record is too large
+   * (`TIDEMARK_RECORD_TOO_LARGE`, beyond 268,435,455 bytes), the journal is closed or poisoned, or the queue is full and
+   * `whenQueueFull` is `throw`.
+   */
+  append(record: RecordBytes): Promise<number> {
+    try {
+      this.#checkUsable();
+      return this.#appender.append(record, this.ack);
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
+  }
+
+  /** Appends records without another thread's between them, in one commit. Resolves with the LSN after the last. */
+  appendBatch(records: readonly RecordBytes[]): Promise<number> {
+    try {
+      this.#checkUsable();
+      if (!Array.isArray(records)) check.fail('records', 'an array of records', records);
+      if (records.length === 0) return Promise.resolve(this.reservedLsn);
+      return this.#appender.appendBatch(records as readonly RecordBytes[], this.ack);
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
+  }
+
+  /**
+   * Appends without waiting: the LSN after the record, or undefined when there is no room at this moment. The record is
+   * only `buffered` then; `syncThrough` tells when it is durable. Throws when the journal is closed or poisoned.
+   */
+  tryAppend(record: RecordBytes): number | undefined {
+    this.#checkUsable();
+    return this.#appender.tryAppend(record);
+  }
+
+  /** Appends and resolves as soon as the record has its place in the log, with a promise for each further level. */
+  async submit(record: RecordBytes): Promise<Submission> {
+    this.#checkUsable();
+    const { start, end } = await this.#appender.reserve(record);
+    const written = this.#appender.waiters.waitFor('written', end);
+    const durable = this.#appender.waiters.waitFor('durable', end);
+    // Whoever awaits one of them sees its failure; the other one must not end the process.
+    written.catch(() => undefined);
+    durable.catch(() => undefined);
+    return { start, end, written, durable };
+  }
+
+  /**
+   * Resolves when everything below `lsn` is durable. Rejects with `TIDEMARK_LSN_OUT_OF_RANGE` for an LSN beyond what was
+   * reserved: that would be success for records which do not exist.
+   */
+  async syncThrough(lsn: number): Promise<void> {
+    check.lsn('lsn', lsn);
+    if (lsn <= this.durableLsn) return;
+    const failure = this.#whyNot();
+    if (failure !== undefined) throw failure;
+    if (lsn > this.reservedLsn) {
+      throw new JournalError('TIDEMARK_LSN_OUT_OF_RANGE', `LSN ${lsn} was never reserved, the log ends at ${this.reservedLsn}`, { path: this.path, lsn });
+    }
+    await this.#appender.waiters.waitFor('durable', lsn);
+  }
+
+  // ---- what it knows ---------------------------------------------------------------------------------------------
+
+  /** The end of all reservations, in bytes: at least `durableLsn`. */
+  get reservedLsn(): number {
+    return this.#control.reservedLsn;
+  }
+
+  /** Everything below it survives power loss. Moves by whole records. */
+  get durableLsn(): number {
+    return this.#control.durableLsn;
+  }
+
+  /** What opening found; undefined in an attached thread. */
+  get openReport(): OpenReport | undefined {
+    if (this.#owner === undefined) return undefined;
+    const { created, records, filesystem, torn } = this.#owner.opened;
+    return { created, records, filesystem, torn };
+  }
+
+  /** Counters since the journal was opened, of all threads where not said otherwise. Latencies are in nanoseconds. */
+  stats(): JournalStats {
+    const counters = Object.fromEntries(STATISTICS.map((name) => [name, this.#control.statistic(name)])) as Record<Statistic, number>;
+    const reservedLsn = this.reservedLsn;
+    const durableLsn = this.durableLsn;
+    return {
+      ...counters,
+      reservedLsn,
+      writtenLsn: this.#control.writtenLsn,
+      durableLsn,
+      pendingBytes: Math.max(0, reservedLsn - durableLsn),
+      waiters: this.#appender.waiters.pending,
+      queuedRecords: this.#appender.queuedRecords,
+      queuedBytes: this.#appender.queuedBytes,
+    };
+  }
+
+  // ---- space and advice ------------------------------------------------------------------------------------------
+
+  /** Writes zeros until at least `bytes` of prepared space lie ahead of the log. Stops early, silently, on a full disk. */
+  async preallocate(bytes: number): Promise<void> {
+    check.integer('bytes', bytes, 0, 1, Number.MAX_SAFE_INTEGER);
+    const { seat, id } = this.#ownerOnly('preallocate');
+    await seat.worker.call('prepare', id, bytes);
+  }
+
+  /** Tells the kernel how a range of the file will be read (posix_fadvise(2)). `bytes` 0 means to the end. */
+  async advise(advice: Advice, range: { readonly offset?: number; readonly bytes?: number } = {}): Promise<void> {
+    check.oneOf('advice', advice, advice, ADVICE);
+    check.checkKeys('range', range, ['offset', 'bytes']);
+    const offset = check.integer('range.offset', range.offset, 0, 0, Number.MAX_SAFE_INTEGER);
+    const bytes = check.integer('range.bytes', range.bytes, 0, 0, Number.MAX_SAFE_INTEGER);
+    const { scheduler, opened } = this.#ownerOnly('advise');
+    await scheduler.runFileTask({ role: 'advise', descriptor: opened.file.descriptor, offset, bytes, advice } satisfies AdviseTask);
+  }
+
+  // ---- other threads and followers -------------------------------------------------------------------------------
+
+  /** This journal for another thread: pass it as `workerData` and call {@link Journal.attach} there. */
+  share(): SharedJournalHandle {
+    this.#checkUsable();
+    return this.#handle;
+  }
+
+  /**
+   * Every durable record from `from` (default 0, a record's start) on, then each new one as soon as it is durable.
+   * Ends when the journal is closed; throws what poisoned it, or the reason of `signal`. Keeps no process alive.
+   */
+  follow(options: FollowOptions = {}): AsyncGenerator<JournalRecord, void, void> {
+    check.checkKeys('options', options, ['from', 'signal']);
+    const from = options.from === undefined ? 0 : check.lsn('from', options.from);
+    const signal = check.signal('signal', options.signal);
+    this.#checkUsable();
+    return followJournal(this.path, from, signal, {
+      durableLsn: () => this.durableLsn,
+      durableBeyond: (lsn) => this.#appender.waiters.durableBeyond(lsn),
+      ended: () => this.#closing !== undefined || this.#control.closed,
+      failure: () => this.#poisonError(),
+    });
+  }
+
+  // ---- the end ---------------------------------------------------------------------------------------------------
+
+  /**
+   * Waits until everything appended is durable, cuts the prepared space off, syncs, unlocks and closes. In an attached
+   * thread: waits for its own appends and detaches. A poisoned journal closes too; what was pending has been rejected.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#owner === undefined ? this.#detach() : this.#shutDown(this.#owner);
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #detach(): Promise<void> {
+    await this.#drained(() => this.#appender.queuedRecords === 0 && this.#appender.waiters.pending === 0);
+    this.#control.freeSlotIfIdle(this.#slot);
+    this.#appender.waiters.dispose();
+  }
+
+  async #shutDown(owner: Owner): Promise<void> {
+    await this.#drained(() => this.#appender.queuedRecords === 0);
+    // No thread begins anything new; ranges that are reserved are finished, then the rest of the log is sealed off.
+    this.#control.close();
+    await this.#drained(() => this.#control.sealReservations(this.durableLsn));
+    const end = this.durableLsn;
+    try {
+      await owner.seat.worker.call('detach', owner.id);
+    } catch (error) {
+      if (!(error instanceof JournalError)) throw error;
+    }
+    owner.seat.leave();
+    const task: CloseJournalTask = {
+      role: 'close-journal',
+      path: this.path,
+      file: owner.opened.file,
+      end: this.#poisonError() === undefined ? end : undefined,
+    };
+    await owner.scheduler.runFileTask(task);
+    this.#control.freeSlotIfIdle(this.#slot);
+    this.#appender.waiters.dispose();
+    report('close', { path: this.path, end });
+  }
+
+  /** Waits until `isDone`, looking again at each move of the durable watermark; gives up when the journal is poisoned. */
+  async #drained(isDone: () => boolean): Promise<void> {
+    while (!isDone() && this.#poisonError() === undefined) {
+      const { reservedLsn, durableLsn } = this;
+      if (reservedLsn > durableLsn) await this.#appender.waiters.waitFor('durable', reservedLsn).catch(() => undefined);
+      else await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  // ---- why nothing can be done -----------------------------------------------------------------------------------
+
+  #checkUsable(): void {
+    if (this.#closing !== undefined) throw this.#closedError();
+  }
+
+  #ownerOnly(operation: string): Owner {
+    this.#checkUsable();
+    const failure = this.#whyNot();
+    if (failure !== undefined) throw failure;
+    if (this.#owner === undefined) throw new NotSupportedError(operation, 'only the thread that opened the journal can do it');
+    return this.#owner;
+  }
+
+  #workerDied(cause: Error): void {
+    this.#deathCause = cause;
+    this.#control.poison(POISON.workerDied);
+  }
+
+  /** Why nothing can be appended any more: poisoned, or closed by the thread that opened it. */
+  #whyNot(): Error | undefined {
+    return this.#poisonError() ?? (this.#control.closed ? (this.#closedErrorOnce ??= this.#closedError()) : undefined);
+  }
+
+  #closedErrorOnce: Error | undefined;
+
+  #closedError(): JournalError {
+    return new JournalError('TIDEMARK_CLOSED', `journal '${this.path}' is closed`, { path: this.path });
+  }
+
+  #poisonError(): Error | undefined {
+    if (this.#control.poisonKind === POISON.none) return undefined;
+    if (this.#failure === undefined) {
+      const cause = this.#poisonCause();
+      const message = `journal '${this.path}' is poisoned, nothing beyond LSN ${this.durableLsn} is durable: ${cause.message}`;
+      this.#failure = new JournalError('TIDEMARK_POISONED', message, { path: this.path, lsn: this.durableLsn, cause });
+      report('poisoned', { path: this.path, error: this.#failure });
+    }
+    return this.#failure;
+  }
+
+  #poisonCause(): Error {
+    const { kind, errno, syscall } = this.#control.poisonCause;
+    const { path } = this;
+    if (kind === POISON.io) return ioError(errno, syscall, path);
+    if (kind === POISON.workerDied) return this.#deathCause ?? new JournalError('TIDEMARK_WORKER_DIED', 'the writer thread ended', { path });
+    if (kind === POISON.producerDied) {
+      return new JournalError('TIDEMARK_PRODUCER_DIED', 'a thread ended while it was copying a record into the log', { path });
+    }
+    return new JournalError('TIDEMARK_WORKER_DIED', 'the writer found its own state broken; see the warning it printed', { path });
+  }
+}
+
+function directReason(opened: OpenedJournal): string {
+  if (opened.file.directDescriptor !== undefined) return `direct IO with sectors of ${opened.file.sectorBytes} bytes`;
+  return opened.directRefused ?? 'direct IO was not asked for';
+}
+
+function createLogBuffer(capacity: number): SharedLogBuffer {
+  const buffer = new SharedArrayBuffer(capacity + LOG_BUFFER_ALIGNMENT);
+  return { buffer, skipBytes: alignmentSkip(buffer, LOG_BUFFER_ALIGNMENT), capacity };
+}

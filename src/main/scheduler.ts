@@ -1,0 +1,216 @@
+/**
+ * The scheduler: the worker threads that journals share.
+ *
+ * It starts nothing before it is needed: the writer threads with the first journal, file workers with the first file task.
+ */
+import PQueue from 'p-queue';
+import type { Piscina } from 'piscina';
+import { JournalError, NotSupportedError } from '../platform/errors.js';
+import { valueOf, type BackendKind, type FileTask, type Outcome } from '../workers/protocol/messages.js';
+import { createPool, DedicatedWorker } from './dedicated-worker.js';
+import { report } from './diagnostics.js';
+import { boolean, checkKeys, fail, integer, oneOf, powerOfTwo } from './options.js';
+
+export interface IoSchedulerOptions {
+  /**
+   * Who writes: `io_uring` (rejects where there is none), `blocking`, or `auto`: io_uring where the kernel allows it.
+   * Default: the environment variable `TIDEMARK_BACKEND`, else `auto`.
+   */
+  readonly backend?: 'auto' | BackendKind;
+  /** A kernel thread polls the ring for submissions. Burns a core. Default false. */
+  readonly sqpoll?: boolean;
+  /** Entries of the ring, a power of two from 16 to 4096. Default 128. */
+  readonly ringEntries?: number;
+  /** Most threads of the blocking backend, from 1 to 64; each journal has one of them. Default 2. */
+  readonly writers?: number;
+  /** Threads for file tasks (opening, recovery, closing), from 1 to 64. Default 2. */
+  readonly fileWorkers?: number;
+  /** Where the worker script lies, for bundlers that move it. Default: beside this package's own files. */
+  readonly workerUrl?: URL | string;
+}
+
+/** Which backend serves a scheduler's journals, and why not the other one. */
+export interface Backend {
+  readonly kind: BackendKind;
+  /** Why this one: asked for, available, or the reason that io_uring is not. */
+  readonly reason: string;
+  /** Flags the ring was set up with; empty for the blocking backend. */
+  readonly setupFlags: readonly string[];
+  /** The log buffers are registered with the ring. */
+  readonly registeredBuffers: boolean;
+}
+
+const BACKENDS = ['auto', 'io_uring', 'blocking'] as const;
+const OPTIONS = ['backend', 'sqpoll', 'ringEntries', 'writers', 'fileWorkers', 'workerUrl'] as const;
+
+/** A journal's place on a writer thread. */
+export interface WriterSeat {
+  readonly worker: DedicatedWorker;
+  readonly backend: Backend;
+  /** Gives the place back. */
+  leave(): void;
+}
+
+interface Writer {
+  readonly worker: Promise<DedicatedWorker>;
+  readonly onDeath: Set<(cause: Error) => void>;
+  seats: number;
+}
+
+export class IoScheduler {
+  readonly #backendWanted: 'auto' | BackendKind;
+  readonly #sqpoll: boolean;
+  readonly #ringEntries: number;
+  readonly #writersMax: number;
+  readonly #fileWorkers: number;
+  readonly #workerUrl: URL;
+  #backend: Promise<Backend> | undefined;
+  readonly #writers: Writer[] = [];
+  #filePool: Piscina | undefined;
+  readonly #fileLane: PQueue;
+  #closed = false;
+
+  constructor(options: IoSchedulerOptions = {}) {
+    checkKeys('options', options, OPTIONS);
+    this.#backendWanted = oneOf('backend', options.backend, backendFromEnvironment(), BACKENDS);
+    this.#sqpoll = boolean('sqpoll', options.sqpoll, false);
+    this.#ringEntries = powerOfTwo('ringEntries', options.ringEntries, 128, 16, 4096);
+    this.#writersMax = integer('writers', options.writers, 2, 1, 64);
+    this.#fileWorkers = integer('fileWorkers', options.fileWorkers, 2, 1, 64);
+    this.#workerUrl = workerUrl(options.workerUrl);
+    this.#fileLane = new PQueue({ concurrency: this.#fileWorkers });
+  }
+
+  /** Starts the writers if need be and tells which backend serves. Rejects when the one asked for is not available. */
+  backend(): Promise<Backend> {
+    this.#checkOpen();
+    this.#backend ??= this.#chooseBackend().catch((error: unknown) => {
+      // Leave the next attempt a fresh start: what was missing may be there by then.
+      this.#backend = undefined;
+      throw error;
+    });
+    return this.#backend;
+  }
+
+  /** Runs a task on a file worker. */
+  async runFileTask<T>(task: FileTask): Promise<T> {
+    this.#checkOpen();
+    const pool = (this.#filePool ??= createPool(this.#workerUrl, this.#fileWorkers));
+    const outcome = await this.#fileLane.add(() => pool.run(task) as Promise<Outcome<T>>);
+    return valueOf(outcome);
+  }
+
+  /** Finds the writer thread with the fewest journals. `onDeath` is called if it ends while the seat is taken. */
+  async takeSeat(onDeath: (cause: Error) => void): Promise<WriterSeat> {
+    const backend = await this.backend();
+    const writer = this.#leastBusyWriter(backend.kind);
+    writer.seats++;
+    const leave = (): void => {
+      if (writer.onDeath.delete(onDeath)) writer.seats--;
+    };
+    writer.onDeath.add(onDeath);
+    try {
+      return { worker: await writer.worker, backend, leave };
+    } catch (error) {
+      leave();
+      throw error;
+    }
+  }
+
+  /** Ends the worker threads. Journals that are still open on them are poisoned. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#fileLane.onIdle();
+    for (const writer of this.#writers.splice(0)) {
+      for (const onDeath of writer.onDeath) onDeath(new JournalError('TIDEMARK_WORKER_DIED', 'the scheduler was closed'));
+      await writer.worker.then((worker) => worker.close(), () => undefined);
+    }
+    await this.#filePool?.destroy();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new JournalError('TIDEMARK_CLOSED', 'the scheduler is closed');
+  }
+
+  async #chooseBackend(): Promise<Backend> {
+    const wanted = this.#backendWanted;
+    let backend: Backend;
+    if (wanted === 'blocking') {
+      backend = await this.#startFirst('blocking', 'it was asked for');
+    } else {
+      try {
+        backend = await this.#startFirst('io_uring', wanted === 'auto' ? 'it is available' : 'it was asked for');
+      } catch (error) {
+        if (wanted === 'io_uring' || !(error instanceof NotSupportedError)) throw error;
+        backend = await this.#startFirst('blocking', `io_uring is not available: ${error.reason}`);
+      }
+    }
+    report('backend', { ...backend });
+    return backend;
+  }
+
+  async #startFirst(kind: BackendKind, reason: string): Promise<Backend> {
+    const writer = this.#startWriter(kind);
+    const { started } = await writer.worker;
+    return { kind, reason, setupFlags: started.setupFlags, registeredBuffers: started.bufferSlots > 0 };
+  }
+
+  #leastBusyWriter(kind: BackendKind): Writer {
+    const least = this.#writers.toSorted((a, b) => a.seats - b.seats)[0];
+    const most = kind === 'io_uring' ? 1 : this.#writersMax;
+    if (least !== undefined && (least.seats === 0 || this.#writers.length >= most)) return least;
+    return this.#startWriter(kind);
+  }
+
+  #startWriter(kind: BackendKind): Writer {
+    const onDeath = new Set<(cause: Error) => void>();
+    const remove = (): void => {
+      const index = this.#writers.indexOf(writer);
+      if (index >= 0) this.#writers.splice(index, 1);
+      // A ring that is gone has to be probed again.
+      if (this.#writers.length === 0) this.#backend = undefined;
+    };
+    const worker = DedicatedWorker.start({
+      workerUrl: this.#workerUrl,
+      role: kind === 'io_uring' ? 'ring-owner' : 'blocking-writer',
+      sqpoll: this.#sqpoll,
+      ringEntries: this.#ringEntries,
+      onDeath: (cause) => {
+        remove();
+        for (const tell of onDeath) tell(cause);
+      },
+    });
+    const writer: Writer = { worker, onDeath, seats: 0 };
+    this.#writers.push(writer);
+    worker.catch(remove);
+    return writer;
+  }
+}
+
+function backendFromEnvironment(): 'auto' | BackendKind {
+  const value = process.env['TIDEMARK_BACKEND'];
+  if (value === undefined || value === '') return 'auto';
+  return oneOf('TIDEMARK_BACKEND', value, 'auto', BACKENDS);
+}
+
+function workerUrl(option: unknown): URL {
+  if (option === undefined) return new URL('../workers/entry.js', import.meta.url);
+  try {
+    return new URL(option as string | URL);
+  } catch {
+    return fail('workerUrl', 'a URL', option);
+  }
+}
+
+let shared: IoScheduler | undefined;
+
+/** The scheduler of this thread that serves whoever brings none of their own. Made when first asked for. */
+export function defaultScheduler(): IoScheduler {
+  shared ??= new IoScheduler();
+  return shared;
+}

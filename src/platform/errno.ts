@@ -1,0 +1,58 @@
+/**
+ * Error numbers of system calls, and what each means here.
+ *
+ * Numbers come from Node's own table of the running system, so they are right on every platform.
+ */
+import { constants } from 'node:os';
+import { IoError, type IoErrorCode } from './errors.js';
+
+const NAMES = new Map<number, string>();
+for (const [name, number] of Object.entries(constants.errno)) {
+  // EWOULDBLOCK and EOPNOTSUPP share numbers with EAGAIN and ENOTSUP: the first name listed stays.
+  if (!NAMES.has(number)) NAMES.set(number, name);
+}
+
+export const { EACCES, EAGAIN, EBUSY, EINTR, EINVAL, EIO, EISDIR, ENOENT, ENOMEM, ENOSPC, ENOSYS, ENOTDIR, EOPNOTSUPP, EPERM, ETIME, ECANCELED, EEXIST } =
+  constants.errno;
+
+interface Meaning {
+  readonly code: IoErrorCode;
+  readonly explanation: string;
+}
+
+const MEANINGS: Readonly<Record<string, Meaning>> = {
+  ENOENT: { code: 'TIDEMARK_NOT_FOUND', explanation: 'no such file or directory; its parent directory must exist' },
+  ENOTDIR: { code: 'TIDEMARK_NOT_FOUND', explanation: 'a part of the path is not a directory' },
+  EACCES: { code: 'TIDEMARK_PERMISSION', explanation: 'permission denied' },
+  EPERM: { code: 'TIDEMARK_PERMISSION', explanation: 'operation not permitted' },
+  EISDIR: { code: 'TIDEMARK_IS_DIRECTORY', explanation: 'is a directory, expected a regular file' },
+  EEXIST: { code: 'TIDEMARK_EXISTS', explanation: 'exists already' },
+  ENOSPC: { code: 'TIDEMARK_NO_SPACE', explanation: 'no space left on the device' },
+  EDQUOT: { code: 'TIDEMARK_NO_SPACE', explanation: 'the disk quota is used up' },
+  EFBIG: { code: 'TIDEMARK_NO_SPACE', explanation: 'the file would exceed the size limit' },
+  EROFS: { code: 'TIDEMARK_READ_ONLY', explanation: 'the filesystem is read-only' },
+  EMFILE: { code: 'TIDEMARK_TOO_MANY_FILES', explanation: 'this process has too many open files' },
+  ENFILE: { code: 'TIDEMARK_TOO_MANY_FILES', explanation: 'the system has too many open files' },
+  ENAMETOOLONG: { code: 'TIDEMARK_INVALID_PATH', explanation: 'the path or a part of it is too long' },
+  ELOOP: { code: 'TIDEMARK_INVALID_PATH', explanation: 'too many symbolic links, or one where none is followed' },
+  EIO: { code: 'TIDEMARK_IO', explanation: 'the device reported an input or output error' },
+};
+
+/** The symbol of an error number, such as `ENOENT`; `errno <n>` for one the system does not name. */
+export function errnoName(errno: number): string {
+  return NAMES.get(errno) ?? `errno ${errno}`;
+}
+
+/** Builds the error of a system call that failed with `errno` (positive). */
+export function ioError(errno: number, syscall: string, path?: string): IoError {
+  const name = errnoName(errno);
+  const meaning = MEANINGS[name] ?? { code: 'TIDEMARK_IO', explanation: 'failed' };
+  return new IoError(meaning.code, { errno, errnoName: name, syscall, path, explanation: meaning.explanation });
+}
+
+/** Turns an error of `node:fs` into this library's family, anything else is returned as it is. */
+export function fromNodeError(error: unknown, path: string): unknown {
+  if (!(error instanceof Error) || !('errno' in error) || typeof error.errno !== 'number') return error;
+  const syscall = 'syscall' in error && typeof error.syscall === 'string' ? error.syscall : 'unknown';
+  return ioError(Math.abs(error.errno), syscall, path);
+}

@@ -1,0 +1,276 @@
+/** Blocking file calls on Linux. Worker threads only: each of them may wait for the disk. */
+import { openSync, readSync, fsyncSync, closeSync, readFileSync } from 'node:fs';
+import { assert, NotSupportedError } from '../errors.js';
+import { EAGAIN, EINTR, EIO, ENOSYS, EOPNOTSUPP, fromNodeError, ioError } from '../errno.js';
+import { lastErrno, native, NativeMemory } from '../ffi.js';
+import type { Advice, DirectIo, Files, FileStatus, Filesystem, LockHolder, OpenFlags } from '../platform.js';
+
+const O_RDONLY = 0o0;
+const O_RDWR = 0o2;
+const O_CREAT = 0o100;
+const O_EXCL = 0o200;
+const O_TRUNC = 0o1000;
+const O_NONBLOCK = 0o4000;
+const O_CLOEXEC = 0o2000000;
+/** `O_DIRECT` differs between processor families (asm-generic/fcntl.h, arch/arm*). */
+const O_DIRECT = process.arch === 'arm' || process.arch === 'arm64' ? 0o200000 : 0o40000;
+
+const AT_EMPTY_PATH = 0x1000;
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+
+/** A transfer that makes no progress this often in a row is an error (EINTR, EAGAIN, zero bytes). */
+const RETRIES_MAX = 100;
+
+const c = {
+  open: native('open', 'int', ['str', 'int', 'uint32_t']),
+  close: native('close', 'int', ['int']),
+  pwrite: native('pwrite', 'int64_t', ['int', 'uintptr_t', 'size_t', 'int64_t']),
+  fsync: native('fsync', 'int', ['int']),
+  fdatasync: native('fdatasync', 'int', ['int']),
+  ftruncate: native('ftruncate', 'int', ['int', 'int64_t']),
+  fallocate: native('fallocate', 'int', ['int', 'int', 'int64_t', 'int64_t']),
+  posixFadvise: native('posix_fadvise', 'int', ['int', 'int64_t', 'int64_t', 'int']),
+  flock: native('flock', 'int', ['int', 'int']),
+  statx: native('statx', 'int', ['int', 'str', 'int', 'uint32_t', 'void *']),
+  fstatfs: native('fstatfs', 'int', ['int', 'void *']),
+  pread: native('pread', 'int64_t', ['int', 'uintptr_t', 'size_t', 'int64_t']),
+};
+
+/** struct statx (statx(2), include/uapi/linux/stat.h): offsets of the fields used here. */
+const STATX = {
+  mask: 0,
+  mode: 28,
+  inode: 32,
+  size: 40,
+  deviceMajor: 136,
+  deviceMinor: 140,
+  directMemoryAlignment: 152,
+  directOffsetAlignment: 156,
+  bytes: 256,
+} as const;
+const STATX_BASIC_STATS = 0x7ff;
+const STATX_DIOALIGN = 0x2000;
+
+const S_IFMT = 0o170000;
+const S_IFREG = 0o100000;
+const S_IFDIR = 0o040000;
+
+/**
+ * Filesystems by magic number (statfs(2)). `dsyncWrites`: a write with `RWF_DSYNC` was tested, or is documented, to be
+ * durable at completion. Others get a write and then `fdatasync`, which is defined everywhere.
+ */
+const FILESYSTEMS: ReadonlyMap<number, Filesystem> = new Map([
+  [0xef53, { name: 'ext4', dsyncWrites: true }],
+  [0x58465342, { name: 'xfs', dsyncWrites: true }],
+  [0x9123683e, { name: 'btrfs', dsyncWrites: true }],
+  [0xf2f52010, { name: 'f2fs', dsyncWrites: true }],
+  [0x01021994, { name: 'tmpfs', dsyncWrites: false }],
+  [0x794c7630, { name: 'overlay', dsyncWrites: false }],
+  [0x65735546, { name: 'fuse', dsyncWrites: false }],
+  [0x6969, { name: 'nfs', dsyncWrites: false }],
+  [0x01021997, { name: '9p', dsyncWrites: false }],
+  [0xff534d42, { name: 'cifs', dsyncWrites: false }],
+  [0x2fc12fc1, { name: 'zfs', dsyncWrites: false }],
+]);
+
+/** POSIX_FADV_* (posix_fadvise(2)); the same on every architecture node supports but s390. */
+const ADVICE: Readonly<Record<Advice, number>> = {
+  normal: 0,
+  random: 1,
+  sequential: 2,
+  willNeed: 3,
+  dontNeed: 4,
+  noReuse: 5,
+};
+
+function check(result: number, syscall: string, path?: string): number {
+  if (result < 0) throw ioError(lastErrno(), syscall, path);
+  return result;
+}
+
+function open(path: string, flags: OpenFlags): number {
+  // O_NONBLOCK: opening a FIFO must not wait for a peer; it means nothing for a regular file.
+  const bits = (flags.write ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK
+    | (flags.create === true ? O_CREAT : 0) | (flags.exclusive === true ? O_EXCL : 0)
+    | (flags.truncate === true ? O_TRUNC : 0) | (flags.direct === true ? O_DIRECT : 0);
+  for (let attempt = 0; ; attempt++) {
+    const descriptor = c.open(path, bits, flags.mode ?? 0o600);
+    if (descriptor >= 0) return descriptor;
+    const errno = lastErrno();
+    if (errno !== EINTR || attempt >= RETRIES_MAX) throw ioError(errno, 'open', path);
+  }
+}
+
+function statxInto(descriptor: number, mask: number, path?: string): DataView {
+  const memory = new SharedArrayBuffer(STATX.bytes);
+  check(c.statx(descriptor, '', AT_EMPTY_PATH, mask, new Uint8Array(memory)), 'statx', path);
+  return new DataView(memory);
+}
+
+function status(descriptor: number, path?: string): FileStatus {
+  const stat = statxInto(descriptor, STATX_BASIC_STATS, path);
+  const type = stat.getUint16(STATX.mode, true) & S_IFMT;
+  return {
+    kind: type === S_IFREG ? 'file' : type === S_IFDIR ? 'directory' : 'other',
+    sizeBytes: Number(stat.getBigUint64(STATX.size, true)),
+    device: `${stat.getUint32(STATX.deviceMajor, true)}:${stat.getUint32(STATX.deviceMinor, true)}`,
+    inode: stat.getBigUint64(STATX.inode, true),
+    mode: stat.getUint16(STATX.mode, true) & 0o7777,
+  };
+}
+
+function readFully(descriptor: number, target: Uint8Array, offset: number): number {
+  let done = 0;
+  while (done < target.length) {
+    // node:fs does this as well as a native call would: it retries EINTR.
+    const count = readSync(descriptor, target, done, target.length - done, offset + done);
+    if (count === 0) break;
+    done += count;
+  }
+  return done;
+}
+
+function writeFully(descriptor: number, address: number, bytes: number, offset: number): void {
+  let done = 0;
+  let idle = 0;
+  while (done < bytes) {
+    const count = c.pwrite(descriptor, address + done, bytes - done, offset + done);
+    if (count > 0) {
+      done += count;
+      idle = 0;
+      continue;
+    }
+    const errno = count < 0 ? lastErrno() : EIO;
+    const retry = count === 0 || errno === EINTR || errno === EAGAIN;
+    if (!retry || ++idle > RETRIES_MAX) throw ioError(errno, 'pwrite');
+  }
+}
+
+/** Reads the sync result once: after a failed sync a second one may report success falsely, so it is never retried. */
+function syncOnce(call: (descriptor: number) => number, syscall: string): (descriptor: number) => void {
+  return (descriptor) => {
+    check(call(descriptor), syscall);
+  };
+}
+
+function syncDirectory(path: string): void {
+  let descriptor: number;
+  try {
+    descriptor = openSync(path, 'r');
+  } catch (error) {
+    throw fromNodeError(error, path);
+  }
+  try {
+    fsyncSync(descriptor);
+  } catch (error) {
+    throw fromNodeError(error, path);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function allocate(descriptor: number, offset: number, bytes: number): void {
+  if (c.fallocate(descriptor, 0, offset, bytes) === 0) return;
+  const errno = lastErrno();
+  if (errno === EOPNOTSUPP || errno === ENOSYS) {
+    throw new NotSupportedError('fallocate', `the filesystem ${filesystem(descriptor).name} cannot reserve blocks`);
+  }
+  throw ioError(errno, 'fallocate');
+}
+
+function advise(descriptor: number, offset: number, bytes: number, advice: Advice): void {
+  // posix_fadvise returns the error number instead of setting errno.
+  const errno = c.posixFadvise(descriptor, offset, bytes, ADVICE[advice]);
+  if (errno !== 0) throw ioError(errno, 'posix_fadvise');
+}
+
+/**
+ * Which direct IO a file opened with `O_DIRECT` allows: what statx(2) says (Linux 6.1), or a trial read where it is silent.
+ */
+function probeDirect(descriptor: number): DirectIo {
+  const stat = statxInto(descriptor, STATX_BASIC_STATS | STATX_DIOALIGN);
+  if ((stat.getUint32(STATX.mask, true) & STATX_DIOALIGN) !== 0) {
+    const offsetAlignment = stat.getUint32(STATX.directOffsetAlignment, true);
+    const memoryAlignment = stat.getUint32(STATX.directMemoryAlignment, true);
+    if (offsetAlignment === 0) return { available: false, reason: 'statx reports no direct IO for this file' };
+    assert((offsetAlignment & (offsetAlignment - 1)) === 0, 'the direct IO alignment is a power of two');
+    return { available: true, offsetAlignment, memoryAlignment };
+  }
+  const alignment = 4096;
+  const memory = new NativeMemory(alignment, alignment);
+  if (c.pread(descriptor, memory.address, alignment, 0) < 0) {
+    return { available: false, reason: `a direct read of ${alignment} bytes failed` };
+  }
+  return { available: true, offsetAlignment: alignment, memoryAlignment: alignment };
+}
+
+function filesystem(descriptor: number): Filesystem {
+  const memory = new SharedArrayBuffer(256);
+  check(c.fstatfs(descriptor, new Uint8Array(memory)), 'fstatfs');
+  // f_type is the first member, a machine word; every known magic number fits 32 bits.
+  const magic = new DataView(memory).getUint32(0, true);
+  return FILESYSTEMS.get(magic) ?? { name: `0x${magic.toString(16)}`, dsyncWrites: false };
+}
+
+/**
+ * Takes a flock(2) lock: it belongs to the open file description, so it holds against other processes, against this one,
+ * and against every other path to the same file, and ends with the process however that ends.
+ */
+function tryLockExclusive(descriptor: number): LockHolder | undefined {
+  for (let attempt = 0; ; attempt++) {
+    if (c.flock(descriptor, LOCK_EX | LOCK_NB) === 0) return undefined;
+    const errno = lastErrno();
+    if (errno === EINTR && attempt < RETRIES_MAX) continue;
+    if (errno !== EAGAIN) throw ioError(errno, 'flock');
+    return findLockHolder(descriptor);
+  }
+}
+
+/** Looks the holder up in /proc/locks (proc_locks(5)), which names the file by device and inode. */
+function findLockHolder(descriptor: number): LockHolder {
+  const { device, inode } = status(descriptor);
+  const [major = 0, minor = 0] = device.split(':').map(Number);
+  const hex = (number: number): string => number.toString(16).padStart(2, '0');
+  const file = `${hex(major)}:${hex(minor)}:${inode}`;
+  let pid: number | undefined;
+  try {
+    for (const line of readFileSync('/proc/locks', 'latin1').split('\n')) {
+      // "1: FLOCK  ADVISORY  WRITE 4711 08:01:1234 0 EOF"; waiting locks have "->" in the second column.
+      const columns = line.split(/\s+/);
+      if (columns[1] === 'FLOCK' && columns[5] === file && Number(columns[4]) > 0) pid = Number(columns[4]);
+    }
+  } catch {
+    // No /proc here: the lock holds all the same, its holder stays unnamed.
+  }
+  if (pid === undefined) return { pid, description: 'another process, which the system does not name' };
+  if (pid === process.pid) return { pid, description: `this process (${pid})` };
+  let command = '';
+  try {
+    command = ` (${readFileSync(`/proc/${pid}/comm`, 'utf8').trim()})`;
+  } catch {
+    // It has just ended, or belongs to somebody whose processes are hidden.
+  }
+  return { pid, description: `process ${pid}${command}` };
+}
+
+export const files: Files = {
+  open,
+  close: (descriptor) => {
+    check(c.close(descriptor), 'close');
+  },
+  status,
+  readFully,
+  writeFully,
+  syncData: syncOnce(c.fdatasync, 'fdatasync'),
+  syncFull: syncOnce(c.fsync, 'fsync'),
+  syncDirectory,
+  truncate: (descriptor, bytes) => {
+    check(c.ftruncate(descriptor, bytes), 'ftruncate');
+  },
+  allocate,
+  advise,
+  probeDirect,
+  filesystem,
+  tryLockExclusive,
+};

@@ -1,0 +1,338 @@
+/**
+ * One io_uring instance: set-up, submission, completion and its registered files and buffers.
+ *
+ * Ownership: one thread creates a ring and only that thread touches it (SINGLE_ISSUER).
+ * Whoever queues an operation keeps the memory at `address` alive and unmoved until `done` runs.
+ *
+ * The event loop waits for the ring: {@link IoUringRing.watch} lets libuv poll its descriptor, so that the thread never
+ * sits inside `io_uring_enter`. This rules DEFER_TASKRUN out, whose completions only appear during such a call.
+ */
+import koffi, { type node } from 'koffi';
+import { assert, NotSupportedError, InternalError } from '../errors.js';
+import { EAGAIN, EBUSY, EINTR, EINVAL, ENOMEM, ENOSYS, EOPNOTSUPP, EPERM, errnoName, ioError } from '../errno.js';
+import { addressOf, lastErrno, native } from '../ffi.js';
+import type { Completion, Ring, RingFile, RingOptions } from '../platform.js';
+import * as abi from './io-uring-abi.js';
+
+type PollHandle = InstanceType<typeof node.PollHandle>;
+
+const PROT_READ_WRITE = 0x1 | 0x2;
+const MAP_SHARED_POPULATE = 0x01 | 0x8000;
+
+const setup = native('syscall', 'long', ['long', 'uint32_t', 'void *']);
+const enter = native('syscall', 'long', ['long', 'uint32_t', 'uint32_t', 'uint32_t', 'uint32_t', 'uintptr_t', 'size_t']);
+const register = native('syscall', 'long', ['long', 'uint32_t', 'uint32_t', 'void *', 'uint32_t']);
+const mmap = native('mmap', 'intptr_t', ['uintptr_t', 'size_t', 'int', 'int', 'int', 'int64_t']);
+const munmap = native('munmap', 'int', ['uintptr_t', 'size_t']);
+const close = native('close', 'int', ['int']);
+
+const FILE_SLOTS = 16;
+const BUFFER_SLOTS = 64;
+const ENTRIES_DEFAULT = 128;
+const SQPOLL_IDLE_MS = 50;
+const RETRIES_MAX = 100;
+const TWO_POW_32 = 2 ** 32;
+
+/** Why io_uring_setup may refuse; each means that another backend has to serve. */
+const REFUSALS: Readonly<Record<number, string>> = {
+  [ENOSYS]: 'the kernel has no io_uring, or a filter hides it',
+  [EPERM]: 'not permitted: sysctl kernel.io_uring_disabled, or a seccomp filter such as a container\'s',
+  [EOPNOTSUPP]: 'the kernel or its sandbox refuses it',
+  [ENOMEM]: 'not enough lockable memory (RLIMIT_MEMLOCK)',
+};
+
+interface Mapping {
+  readonly address: number;
+  readonly bytes: number;
+}
+
+interface Instance {
+  readonly descriptor: number;
+  readonly params: Uint32Array;
+  readonly flagNames: readonly string[];
+}
+
+/** Set-up flags from the best to none; older kernels answer EINVAL to those they do not know. */
+function flagChoices(sqpoll: boolean): readonly (readonly (keyof typeof abi.SETUP)[])[] {
+  if (sqpoll) return [['SQPOLL', 'SINGLE_ISSUER'], ['SQPOLL']];
+  return [['COOP_TASKRUN', 'TASKRUN_FLAG', 'SINGLE_ISSUER'], ['COOP_TASKRUN', 'TASKRUN_FLAG'], []];
+}
+
+function setUp(options: RingOptions): Instance {
+  const choices = flagChoices(options.sqpoll ?? false);
+  for (const names of choices) {
+    const params = new Uint32Array(new SharedArrayBuffer(abi.PARAMS_WORDS * 4));
+    params[abi.PARAMS.flags] = names.reduce((flags, name) => flags | abi.SETUP[name], abi.SETUP.CLAMP);
+    params[abi.PARAMS.sqThreadIdle] = SQPOLL_IDLE_MS;
+    const descriptor = setup(abi.SYS_IO_URING_SETUP, options.entries ?? ENTRIES_DEFAULT, params);
+    if (descriptor >= 0) return { descriptor, params, flagNames: names };
+    const errno = lastErrno();
+    if (errno === EINVAL) continue;
+    throw new NotSupportedError('io_uring', `io_uring_setup answered ${errnoName(errno)}: ${REFUSALS[errno] ?? 'refused'}`);
+  }
+  throw new NotSupportedError('io_uring', 'io_uring_setup answered EINVAL to every set of flags');
+}
+
+function word(array: Uint32Array | Int32Array, index: number): number {
+  const value = array[index];
+  assert(value !== undefined, 'a ring index lies inside its mapping');
+  return value;
+}
+
+export class IoUringRing implements Ring {
+  readonly descriptor: number;
+  readonly capacity: number;
+  readonly setupFlags: readonly string[];
+  readonly fileSlots = FILE_SLOTS;
+  readonly bufferSlots: number;
+
+  readonly #mappings: readonly Mapping[];
+  readonly #sqpoll: boolean;
+  /** Word indices of the hot fields inside the ring mapping. */
+  readonly #at: { sqTail: number; sqFlags: number; cqHead: number; cqTail: number; cqes: number };
+  readonly #sqMask: number;
+  readonly #cqMask: number;
+
+  /** Views over memory that the kernel maps; emptied at close, for touching them later would crash the process. */
+  #ring: Int32Array;
+  #sqes: Uint32Array;
+  #tail: number;
+  #queued = 0;
+  #inFlight = 0;
+  #closed = false;
+  #poll: PollHandle | undefined;
+
+  /** Completion of the operation whose user_data is the index. */
+  readonly #completions: (Completion | undefined)[];
+  readonly #freeTokens: number[];
+
+  static create(options: RingOptions = {}): IoUringRing {
+    const instance = setUp(options);
+    const ring = new IoUringRing(instance);
+    try {
+      ring.#registerEmptyFileTable();
+    } catch (error) {
+      ring.close();
+      throw error;
+    }
+    return ring;
+  }
+
+  private constructor({ descriptor, params, flagNames }: Instance) {
+    const p = (name: keyof typeof abi.PARAMS): number => word(params, abi.PARAMS[name]);
+    this.descriptor = descriptor;
+    this.setupFlags = flagNames;
+    this.#sqpoll = flagNames.includes('SQPOLL');
+    const sqEntries = p('sqEntries');
+    const cqEntries = p('cqEntries');
+    if ((p('features') & abi.FEATURE.SINGLE_MMAP) === 0 || (p('features') & abi.FEATURE.NODROP) === 0) {
+      close(descriptor);
+      throw new NotSupportedError('io_uring', 'the kernel is older than 5.5 (no SINGLE_MMAP or NODROP)');
+    }
+    const ringBytes = Math.max(p('sqArray') + sqEntries * 4, p('cqCqes') + cqEntries * abi.CQE_BYTES);
+    const sqeBytes = sqEntries * abi.SQE_BYTES;
+    const ringMapping = mapRing(descriptor, ringBytes, abi.OFFSET_SQ_RING);
+    const sqeMapping = mapRing(descriptor, sqeBytes, abi.OFFSET_SQES);
+    this.#mappings = [ringMapping, sqeMapping];
+    this.#ring = new Int32Array(koffi.view(BigInt(ringMapping.address), ringBytes));
+    this.#sqes = new Uint32Array(koffi.view(BigInt(sqeMapping.address), sqeBytes));
+    this.#at = {
+      sqTail: p('sqTail') / 4,
+      sqFlags: p('sqFlags') / 4,
+      cqHead: p('cqHead') / 4,
+      cqTail: p('cqTail') / 4,
+      cqes: p('cqCqes') / 4,
+    };
+    this.#sqMask = word(this.#ring, p('sqMask') / 4);
+    this.#cqMask = word(this.#ring, p('cqMask') / 4);
+    this.#tail = Atomics.load(this.#ring, this.#at.sqTail);
+    // Slot i of the submission ring always names SQE i: they are filled in order.
+    for (let i = 0; i < sqEntries; i++) this.#ring[p('sqArray') / 4 + i] = i;
+    // Never more in flight than the submission ring holds: the completion ring is larger, so it cannot overflow.
+    assert(cqEntries >= sqEntries, 'the completion ring is no smaller than the submission ring');
+    this.capacity = sqEntries;
+    this.#completions = new Array<Completion | undefined>(sqEntries).fill(undefined);
+    this.#freeTokens = Array.from({ length: sqEntries }, (_, i) => sqEntries - 1 - i);
+    this.bufferSlots = this.#registerEmptyBufferTable();
+  }
+
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  write(file: RingFile, address: number, bytes: number, offset: number, bufferSlot: number, dsync: boolean, link: boolean, done: Completion): void {
+    const opcode = bufferSlot < 0 ? abi.OP.WRITE : abi.OP.WRITE_FIXED;
+    this.#queue(opcode, link, file, offset, address, bytes, dsync ? abi.RWF_DSYNC : 0, bufferSlot, done);
+  }
+
+  read(file: RingFile, address: number, bytes: number, offset: number, bufferSlot: number, done: Completion): void {
+    const opcode = bufferSlot < 0 ? abi.OP.READ : abi.OP.READ_FIXED;
+    this.#queue(opcode, false, file, offset, address, bytes, 0, bufferSlot, done);
+  }
+
+  syncData(file: RingFile, done: Completion): void {
+    this.#queue(abi.OP.FSYNC, false, file, 0, 0, 0, abi.FSYNC_DATASYNC, -1, done);
+  }
+
+  /** fallocate(2) with mode 0: reserves blocks and extends the size. */
+  allocate(file: RingFile, offset: number, bytes: number, done: Completion): void {
+    // IORING_OP_FALLOCATE carries the length in `addr` and the mode in `len`.
+    this.#queue(abi.OP.FALLOCATE, false, file, offset, bytes, 0, 0, -1, done);
+  }
+
+  #queue(opcode: number, link: boolean, file: RingFile, offset: number, address: number, length: number, flags: number, bufferSlot: number, done: Completion): void {
+    assert(!this.#closed, 'a closed ring takes no operation');
+    const token = this.#freeTokens.pop();
+    assert(token !== undefined, 'no more operations than the ring holds are in flight');
+    assert(length <= 0x7fffffff, 'a transfer fits its 32-bit result');
+    this.#completions[token] = done;
+    const fixed = file.slot >= 0;
+    const sqes = this.#sqes;
+    const at = (this.#tail & this.#sqMask) * abi.SQE_WORDS;
+    sqes.fill(0, at, at + abi.SQE_WORDS);
+    sqes[at + abi.SQE.opcodeAndFlags] = opcode | (((fixed ? abi.SQE_FLAG.FIXED_FILE : 0) | (link ? abi.SQE_FLAG.IO_LINK : 0)) << 8);
+    sqes[at + abi.SQE.descriptor] = fixed ? file.slot : file.descriptor;
+    sqes[at + abi.SQE.offsetLow] = offset >>> 0;
+    sqes[at + abi.SQE.offsetHigh] = Math.floor(offset / TWO_POW_32);
+    sqes[at + abi.SQE.addressLow] = address >>> 0;
+    sqes[at + abi.SQE.addressHigh] = Math.floor(address / TWO_POW_32);
+    sqes[at + abi.SQE.length] = length;
+    sqes[at + abi.SQE.operationFlags] = flags;
+    sqes[at + abi.SQE.userDataLow] = token;
+    if (bufferSlot >= 0) sqes[at + abi.SQE.bufferIndex] = bufferSlot;
+    this.#tail = (this.#tail + 1) | 0;
+    // The kernel must see the whole SQE before the tail that covers it.
+    Atomics.store(this.#ring, this.#at.sqTail, this.#tail);
+    this.#queued++;
+    this.#inFlight++;
+  }
+
+  submit(): void {
+    if (this.#sqpoll) {
+      this.#queued = 0;
+      // The flag must be read after the tail was stored: the kernel's thread sets it before it looks at the tail again.
+      if ((Atomics.load(this.#ring, this.#at.sqFlags) & abi.SQ_FLAG.NEED_WAKEUP) !== 0) this.#enter(0, abi.ENTER.SQ_WAKEUP);
+      return;
+    }
+    let idle = 0;
+    while (this.#queued > 0) {
+      const taken = this.#enter(this.#queued, 0);
+      this.#queued -= taken;
+      idle = taken > 0 ? 0 : idle + 1;
+      if (idle > RETRIES_MAX) throw ioError(EAGAIN, 'io_uring_enter');
+      // The kernel lacks resources until some completions are taken.
+      if (taken === 0) this.reap();
+    }
+  }
+
+  /** io_uring_enter(2); answers 0 where the call may simply be made again. */
+  #enter(count: number, flags: number): number {
+    const taken = enter(abi.SYS_IO_URING_ENTER, this.descriptor, count, 0, flags, 0, 0);
+    if (taken >= 0) return taken;
+    const errno = lastErrno();
+    if (errno === EINTR || errno === EAGAIN || errno === EBUSY) return 0;
+    throw ioError(errno, 'io_uring_enter');
+  }
+
+  reap(): number {
+    if (this.#closed) return 0;
+    const pending = abi.SQ_FLAG.TASKRUN | abi.SQ_FLAG.CQ_OVERFLOW;
+    // With TASKRUN_FLAG the kernel says when completions wait for this thread to enter it.
+    if ((Atomics.load(this.#ring, this.#at.sqFlags) & pending) !== 0) this.#enter(0, abi.ENTER.GETEVENTS);
+    let count = 0;
+    let head = Atomics.load(this.#ring, this.#at.cqHead);
+    // The tail must be read before the CQEs it covers; the kernel stores it after them.
+    while (head !== Atomics.load(this.#ring, this.#at.cqTail)) {
+      const at = this.#at.cqes + (head & this.#cqMask) * (abi.CQE_BYTES / 4);
+      const token = word(this.#ring, at + abi.CQE.userDataLow);
+      const result = word(this.#ring, at + abi.CQE.result);
+      head = (head + 1) | 0;
+      // Gives the slot back; both fields of the CQE were read before this store.
+      Atomics.store(this.#ring, this.#at.cqHead, head);
+      const done = this.#completions[token];
+      assert(done !== undefined, 'every completion belongs to an operation in flight');
+      this.#completions[token] = undefined;
+      this.#freeTokens.push(token);
+      this.#inFlight--;
+      count++;
+      done(result);
+      if (this.#closed) break;
+    }
+    return count;
+  }
+
+  watch(onReadable: () => void): void {
+    assert(this.#poll === undefined, 'a ring is watched once');
+    this.#poll = koffi.node.poll(this.descriptor, { readable: true }, onReadable);
+  }
+
+  /** Says whether the watch alone keeps the event loop alive. */
+  keepAlive(alive: boolean): void {
+    if (alive) this.#poll?.ref();
+    else this.#poll?.unref();
+  }
+
+  #registerEmptyFileTable(): void {
+    const table = new Int32Array(new SharedArrayBuffer(FILE_SLOTS * 4)).fill(-1);
+    const result = register(abi.SYS_IO_URING_REGISTER, this.descriptor, abi.REGISTER.FILES, table, FILE_SLOTS);
+    if (result < 0) throw ioError(lastErrno(), 'io_uring_register');
+  }
+
+  /** Answers the number of slots: 0 on kernels before 5.19, where plain writes serve. */
+  #registerEmptyBufferTable(): number {
+    const argument = new DataView(new SharedArrayBuffer(Math.max(abi.RSRC_REGISTER_BYTES, 128)));
+    argument.setUint32(0, BUFFER_SLOTS, true);
+    argument.setUint32(4, abi.RSRC_REGISTER_SPARSE, true);
+    const bytes = new Uint8Array(argument.buffer);
+    const result = register(abi.SYS_IO_URING_REGISTER, this.descriptor, abi.REGISTER.BUFFERS2, bytes, abi.RSRC_REGISTER_BYTES);
+    return result < 0 ? 0 : BUFFER_SLOTS;
+  }
+
+  setFile(slot: number, descriptor: number): void {
+    assert(slot >= 0 && slot < FILE_SLOTS, 'a file slot exists');
+    const value = new Int32Array(new SharedArrayBuffer(128));
+    value[0] = descriptor;
+    const argument = new DataView(new SharedArrayBuffer(128));
+    argument.setUint32(0, slot, true);
+    argument.setBigUint64(8, BigInt(addressOf(new Uint8Array(value.buffer))), true);
+    const result = register(abi.SYS_IO_URING_REGISTER, this.descriptor, abi.REGISTER.FILES_UPDATE, new Uint8Array(argument.buffer), 1);
+    if (result < 0) throw ioError(lastErrno(), 'io_uring_register');
+  }
+
+  setBuffer(slot: number, address: number, bytes: number): void {
+    assert(slot >= 0 && slot < this.bufferSlots, 'a buffer slot exists');
+    const iovec = new DataView(new SharedArrayBuffer(128));
+    iovec.setBigUint64(0, BigInt(address), true);
+    iovec.setBigUint64(8, BigInt(bytes), true);
+    const argument = new DataView(new SharedArrayBuffer(128));
+    argument.setUint32(0, slot, true);
+    argument.setBigUint64(8, BigInt(addressOf(new Uint8Array(iovec.buffer))), true);
+    argument.setUint32(24, 1, true);
+    const view = new Uint8Array(argument.buffer);
+    const result = register(abi.SYS_IO_URING_REGISTER, this.descriptor, abi.REGISTER.BUFFERS_UPDATE, view, abi.RSRC_UPDATE2_BYTES);
+    if (result < 0) throw ioError(lastErrno(), 'io_uring_register');
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    assert(this.#inFlight === 0, 'nothing is in flight when a ring closes');
+    this.#closed = true;
+    this.#poll?.close();
+    this.#poll = undefined;
+    this.#ring = new Int32Array(0);
+    this.#sqes = new Uint32Array(0);
+    for (const mapping of this.#mappings) munmap(mapping.address, mapping.bytes);
+    if (close(this.descriptor) < 0) throw ioError(lastErrno(), 'close');
+  }
+}
+
+function mapRing(descriptor: number, bytes: number, offset: number): Mapping {
+  const address = mmap(0, bytes, PROT_READ_WRITE, MAP_SHARED_POPULATE, descriptor, offset);
+  if (address === -1) {
+    const errno = lastErrno();
+    close(descriptor);
+    throw ioError(errno, 'mmap');
+  }
+  if (!Number.isSafeInteger(address)) throw new InternalError('a mapping has an address beyond 2^53');
+  return { address, bytes };
+}

@@ -1,0 +1,144 @@
+/**
+ * What an operating system offers, as one interface.
+ *
+ * Each platform implements it in `platform/<os>/` under the same file names; `select.ts` chooses.
+ * The calls in {@link Files} block, so they are for worker threads only.
+ */
+/** Where direct IO may start and how long it may be, or why there is none. */
+export type DirectIo =
+  | { readonly available: true; readonly offsetAlignment: number; readonly memoryAlignment: number }
+  | { readonly available: false; readonly reason: string };
+
+export interface FileStatus {
+  readonly kind: 'file' | 'directory' | 'other';
+  readonly sizeBytes: number;
+  /** Identity of the file behind any path: equal for two paths exactly when they name one file. */
+  readonly device: string;
+  readonly inode: bigint;
+  readonly mode: number;
+}
+
+export interface Filesystem {
+  readonly name: string;
+  /**
+   * True when a write with a per-call "durable at completion" flag is known to be honoured here.
+   * False means: write, then sync.
+   */
+  readonly dsyncWrites: boolean;
+}
+
+export type Advice = 'normal' | 'sequential' | 'random' | 'willNeed' | 'dontNeed' | 'noReuse';
+
+export interface OpenFlags {
+  readonly write: boolean;
+  readonly create?: boolean;
+  readonly exclusive?: boolean;
+  readonly direct?: boolean;
+  readonly truncate?: boolean;
+  /** Permission bits of a file that is created. */
+  readonly mode?: number;
+}
+
+/** Blocking file calls. `address` is a native memory address; its owner must keep it alive for the call. */
+export interface Files {
+  open(path: string, flags: OpenFlags): number;
+  close(descriptor: number): void;
+  status(descriptor: number, path?: string): FileStatus;
+  /** Reads into `target` at `offset`; fewer bytes than asked for only at the end of the file. */
+  readFully(descriptor: number, target: Uint8Array, offset: number): number;
+  /** Writes all `bytes` from native memory at `offset`; continues short writes, retries EINTR and EAGAIN with a bound. */
+  writeFully(descriptor: number, address: number, bytes: number, offset: number): void;
+  /** Makes the data of a file, and the metadata needed to read it back, durable. */
+  syncData(descriptor: number): void;
+  /** Makes data and all metadata durable. */
+  syncFull(descriptor: number): void;
+  /** Makes the entries of a directory durable. */
+  syncDirectory(path: string): void;
+  truncate(descriptor: number, bytes: number): void;
+  /** Reserves blocks and extends the file's size; throws {@link NotSupportedError} where the filesystem cannot. */
+  allocate(descriptor: number, offset: number, bytes: number): void;
+  advise(descriptor: number, offset: number, bytes: number, advice: Advice): void;
+  /** Tells what direct IO this file allows. */
+  probeDirect(descriptor: number): DirectIo;
+  filesystem(descriptor: number): Filesystem;
+  /** Takes the exclusive lock of an open file without waiting. Undefined when taken, else what is known of the holder. */
+  tryLockExclusive(descriptor: number): LockHolder | undefined;
+}
+
+export interface LockHolder {
+  readonly pid: number | undefined;
+  /** The holder in words, such as "process 4711 (node)". */
+  readonly description: string;
+}
+
+export interface RingOptions {
+  /** Submission entries, a power of two; also the most operations in flight. Default 128. */
+  readonly entries?: number;
+  /** A kernel thread polls for submissions: saves system calls, burns a core. Default false. */
+  readonly sqpoll?: boolean;
+}
+
+/** A file as a ring addresses it: by its slot in the registered table, or by descriptor where `slot` is -1. */
+export interface RingFile {
+  readonly descriptor: number;
+  readonly slot: number;
+}
+
+/** Called once per operation: bytes transferred or 0, or a negative error number. */
+export type Completion = (result: number) => void;
+
+/**
+ * A completion ring owned by one thread. Operations are queued, then submitted together.
+ * `address` is native memory that the caller keeps alive until the completion.
+ */
+export interface Ring {
+  readonly descriptor: number;
+  /** The most operations in flight. Queuing one more is an error of the caller. */
+  readonly capacity: number;
+  readonly inFlight: number;
+  readonly setupFlags: readonly string[];
+  readonly fileSlots: number;
+  /** Registered buffers it can hold; 0 where the kernel has no sparse table. */
+  readonly bufferSlots: number;
+  /** `bufferSlot` -1: the memory is not registered. `link`: the next queued operation starts when this one is complete. */
+  write(file: RingFile, address: number, bytes: number, offset: number, bufferSlot: number, dsync: boolean, link: boolean, done: Completion): void;
+  read(file: RingFile, address: number, bytes: number, offset: number, bufferSlot: number, done: Completion): void;
+  syncData(file: RingFile, done: Completion): void;
+  allocate(file: RingFile, offset: number, bytes: number, done: Completion): void;
+  submit(): void;
+  /** Runs the completions that are there; answers how many. */
+  reap(): number;
+  /** Has `onReadable` called from the event loop whenever completions wait. */
+  watch(onReadable: () => void): void;
+  keepAlive(alive: boolean): void;
+  /** Puts a descriptor into a slot of the registered file table; -1 empties it. */
+  setFile(slot: number, descriptor: number): void;
+  /** Registers memory in a slot; address 0 and 0 bytes empty it. */
+  setBuffer(slot: number, address: number, bytes: number): void;
+  close(): void;
+}
+
+export interface Threads {
+  /** A number that names the calling thread as long as it runs. */
+  currentId(): number;
+  isAlive(id: number): boolean;
+}
+
+/** What this platform can do. Code and tests branch on this, never on `process.platform`. */
+export interface Supports {
+  readonly ioUring: boolean;
+  readonly directIo: boolean;
+  readonly dsyncWrites: boolean;
+  readonly directorySync: boolean;
+  readonly exclusiveLock: boolean;
+  readonly advise: readonly Advice[];
+}
+
+export interface Platform {
+  readonly name: string;
+  readonly supports: Supports;
+  readonly files: Files;
+  readonly threads: Threads;
+  /** Sets up an io_uring; throws {@link NotSupportedError} or an `IoError` that says why there is none. */
+  createRing(options: RingOptions): Ring;
+}

@@ -1,0 +1,53 @@
+/**
+ * What every worker thread of this library runs. Piscina calls the default export once per task:
+ * a writer's task starts its loop and returns, a file task does its operation and returns.
+ */
+import { expose } from 'comlink';
+import { selectPlatform } from '../platform/select.js';
+import type { Platform } from '../platform/platform.js';
+import { BlockingWriter } from './blocking-writer.js';
+import { closeJournal, openJournal } from './open-journal.js';
+import { endpointOf } from './protocol/endpoint.js';
+import { outcomeOf, type Outcome, type StartWriterTask, type WorkerTask, type WriterControl, type WriterStarted } from './protocol/messages.js';
+import { RingOwner } from './ring-owner.js';
+
+export default function run(task: WorkerTask): Promise<Outcome<unknown>> {
+  return outcomeOf(() => perform(selectPlatform(), task));
+}
+
+function perform(platform: Platform, task: WorkerTask): unknown {
+  switch (task.role) {
+    case 'ring-owner':
+    case 'blocking-writer':
+      return startWriter(platform, task);
+    case 'open-journal':
+      return openJournal(platform.files, task);
+    case 'close-journal':
+      closeJournal(platform.files, task);
+      return undefined;
+    case 'advise':
+      platform.files.advise(task.descriptor, task.offset, task.bytes, task.advice);
+      return undefined;
+  }
+}
+
+function startWriter(platform: Platform, task: StartWriterTask): WriterStarted {
+  const writer = task.role === 'ring-owner' ? new RingOwner(platform, task) : new BlockingWriter(platform);
+  expose(controlOf(writer), endpointOf(task.port));
+  return writer.started;
+}
+
+/** The control plane with errors as data: comlink itself would drop their class and code. */
+export type RemoteWriter = {
+  [Name in keyof WriterControl]: (...parameters: Parameters<WriterControl[Name]>) => Promise<Outcome<Awaited<ReturnType<WriterControl[Name]>>>>;
+};
+
+function controlOf(writer: WriterControl): RemoteWriter {
+  return {
+    attach: (request) => outcomeOf(() => {
+      writer.attach(request);
+    }),
+    detach: (id) => outcomeOf(() => writer.detach(id)),
+    prepare: (id, bytes) => outcomeOf(() => writer.prepare(id, bytes)),
+  };
+}

@@ -1,0 +1,203 @@
+/**
+ * Opens a file-layout journal for writing: lock, recover, set the torn tail aside, cut, sync. Runs in a file worker.
+ *
+ * Nothing on disk changes before the file is locked and known to be a journal. Nothing is called durable before it is synced.
+ */
+import { realpathSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { EEXIST, EINVAL, EISDIR, ENOENT, ioError } from '../platform/errno.js';
+import { assert, IoError, JournalError } from '../platform/errors.js';
+import { addressOf } from '../platform/ffi.js';
+import type { Files } from '../platform/platform.js';
+import { ControlBlock } from './protocol/control-block.js';
+import { LOG_BUFFER_ALIGNMENT, LogBuffer } from './protocol/log-buffer.js';
+import type { CloseJournalTask, OpenedJournal, OpenJournalTask, TornTail } from './protocol/messages.js';
+import { recover, type Verdict } from './recovery.js';
+
+const COPY_BYTES = 1024 * 1024;
+
+export function openJournal(files: Files, task: OpenJournalTask): OpenedJournal {
+  const { descriptor, created } = openLocked(files, task);
+  let directDescriptor: number | undefined;
+  try {
+    const verdict = recover(files, descriptor);
+    const torn = settle(files, task.path, descriptor, verdict);
+    const end = verdict.kind === 'not-a-journal' ? 0 : verdict.end;
+    files.syncFull(descriptor);
+    files.syncDirectory(dirname(realpathSync(task.path)));
+    const direct = task.direct ? openDirect(files, task.path, descriptor) : undefined;
+    directDescriptor = direct?.descriptor;
+    const sectorBytes = direct?.sectorBytes ?? 1;
+    startWindow(files, descriptor, task, end, sectorBytes);
+    const filesystem = files.filesystem(descriptor);
+    return {
+      file: {
+        descriptor,
+        directDescriptor,
+        sectorBytes,
+        dsyncWrites: directDescriptor !== undefined && filesystem.dsyncWrites,
+        spaceEnd: files.status(descriptor).sizeBytes,
+      },
+      end,
+      records: verdict.kind === 'clean' || verdict.kind === 'torn' ? verdict.records : 0,
+      created,
+      filesystem: filesystem.name,
+      torn,
+      directRefused: direct?.refused,
+    };
+  } catch (error) {
+    files.close(descriptor);
+    if (directDescriptor !== undefined) files.close(directDescriptor);
+    throw error;
+  }
+}
+
+/** Opens the file and takes its lock; both again if somebody replaced the file in between. */
+function openLocked(files: Files, task: OpenJournalTask): { descriptor: number; created: boolean } {
+  for (let attempt = 0; attempt < 10; attempt++) {
+    const { descriptor, created } = openFile(files, task);
+    try {
+      const status = files.status(descriptor, task.path);
+      if (status.kind === 'directory') throw ioError(EISDIR, 'open', task.path);
+      if (status.kind !== 'file') throw notAFile(task.path);
+      const holder = files.tryLockExclusive(descriptor);
+      if (holder !== undefined) {
+        throw new JournalError('TIDEMARK_LOCKED', `journal '${task.path}' is open for writing in ${holder.description}`, {
+          path: task.path,
+          holderPid: holder.pid,
+        });
+      }
+      const named = statSync(task.path, { bigint: true, throwIfNoEntry: false });
+      if (named !== undefined && named.ino === status.inode) return { descriptor, created };
+    } catch (error) {
+      files.close(descriptor);
+      throw error;
+    }
+    files.close(descriptor);
+  }
+  throw new JournalError('TIDEMARK_LOCKED', `journal '${task.path}' keeps being replaced by another process`, { path: task.path });
+}
+
+function openFile(files: Files, task: OpenJournalTask): { descriptor: number; created: boolean } {
+  // Look before opening: opening a device or a FIFO may do something to it.
+  const before = statSync(task.path, { throwIfNoEntry: false });
+  if (before !== undefined && !before.isFile() && !before.isDirectory()) throw notAFile(task.path);
+  try {
+    return { descriptor: files.open(task.path, { write: true }), created: false };
+  } catch (error) {
+    if (!(error instanceof IoError) || error.errno !== ENOENT || !task.create) throw error;
+  }
+  try {
+    return { descriptor: files.open(task.path, { write: true, create: true, exclusive: true, mode: task.mode }), created: true };
+  } catch (error) {
+    // Somebody else created it just now.
+    if (!(error instanceof IoError) || error.errno !== EEXIST) throw error;
+    return { descriptor: files.open(task.path, { write: true }), created: false };
+  }
+}
+
+function notAFile(path: string): IoError {
+  return new IoError('TIDEMARK_NOT_A_FILE', {
+    errno: EINVAL,
+    errnoName: 'EINVAL',
+    syscall: 'open',
+    path,
+    explanation: 'expected a regular file, got a device, socket or FIFO',
+  });
+}
+
+/** Acts on the verdict: refuses, or sets a torn tail aside and cuts it off. */
+function settle(files: Files, path: string, descriptor: number, verdict: Verdict): TornTail | undefined {
+  if (verdict.kind === 'not-a-journal') {
+    throw new JournalError('TIDEMARK_NOT_A_JOURNAL', `'${path}' is not a journal and was left untouched: ${verdict.detail}`, { path });
+  }
+  if (verdict.kind === 'corrupt') {
+    throw new JournalError(
+      'TIDEMARK_CORRUPT',
+      `journal '${path}' is corrupt at offset and LSN ${verdict.end}: ${verdict.tail.detail}; a whole frame at `
+        + `${verdict.laterFrame} proves that the damaged bytes had been durable. Nothing was changed`,
+      { path, lsn: verdict.end },
+    );
+  }
+  if (verdict.kind === 'clean') return undefined;
+  const bytes = verdict.dataEnd - verdict.end;
+  assert(bytes > 0, 'a torn tail holds something else than zeros');
+  const keptAs = keepAside(files, path, descriptor, verdict.end, bytes);
+  files.truncate(descriptor, verdict.end);
+  return { lsn: verdict.end, state: verdict.tail.state, detail: verdict.tail.detail, bytes, keptAs };
+}
+
+/** Copies the torn bytes into a new file beside the journal, durable before the journal is cut. */
+function keepAside(files: Files, path: string, descriptor: number, start: number, bytes: number): string {
+  const journal = realpathSync(path);
+  const { mode } = files.status(descriptor);
+  const { name, target } = createAside(files, `${journal}.torn-${start}`, mode);
+  try {
+    const buffer = new Uint8Array(new SharedArrayBuffer(COPY_BYTES));
+    const address = addressOf(buffer);
+    for (let done = 0; done < bytes;) {
+      const count = files.readFully(descriptor, buffer.subarray(0, Math.min(COPY_BYTES, bytes - done)), start + done);
+      assert(count > 0, 'a torn tail does not shrink while its journal is locked');
+      files.writeFully(target, address, count, done);
+      done += count;
+    }
+    files.syncFull(target);
+  } finally {
+    files.close(target);
+  }
+  files.syncDirectory(dirname(journal));
+  return name;
+}
+
+function createAside(files: Files, base: string, mode: number): { name: string; target: number } {
+  for (let number = 0; ; number++) {
+    const name = number === 0 ? base : `${base}.${number}`;
+    try {
+      return { name, target: files.open(name, { write: true, create: true, exclusive: true, mode }) };
+    } catch (error) {
+      if (!(error instanceof IoError) || error.errno !== EEXIST || number === 1000) throw error;
+    }
+  }
+}
+
+/** Opens the file once more for direct IO, or says why that is refused. */
+function openDirect(files: Files, path: string, descriptor: number): { descriptor?: number; sectorBytes?: number; refused?: string } {
+  let direct: number;
+  try {
+    direct = files.open(`/proc/self/fd/${descriptor}`, { write: true, direct: true });
+  } catch (error) {
+    if (!(error instanceof IoError)) throw error;
+    return { refused: `opening '${path}' with O_DIRECT failed: ${error.errnoName}` };
+  }
+  const probed = files.probeDirect(direct);
+  const usable = probed.available && probed.offsetAlignment <= LOG_BUFFER_ALIGNMENT && probed.memoryAlignment <= LOG_BUFFER_ALIGNMENT;
+  if (usable) return { descriptor: direct, sectorBytes: Math.max(probed.offsetAlignment, 512) };
+  files.close(direct);
+  return { refused: probed.available ? `direct IO needs an alignment of ${probed.offsetAlignment} bytes` : probed.reason };
+}
+
+/** Sets the watermarks to the journal's end and loads the partial sector before it, which direct writes write again. */
+function startWindow(files: Files, descriptor: number, task: OpenJournalTask, end: number, sectorBytes: number): void {
+  const sectorStart = end - (end % sectorBytes);
+  if (sectorStart < end) {
+    const partial = new Uint8Array(end - sectorStart);
+    const count = files.readFully(descriptor, partial, sectorStart);
+    assert(count === partial.length, 'the last sector of a locked journal can be read');
+    new LogBuffer(task.shared.log).put(sectorStart, partial);
+  }
+  new ControlBlock(task.shared.control).start(end, sectorStart);
+}
+
+/** Cuts prepared space off, syncs and closes; the lock goes with the descriptor. */
+export function closeJournal(files: Files, task: CloseJournalTask): void {
+  const { descriptor, directDescriptor } = task.file;
+  try {
+    if (task.end !== undefined && files.status(descriptor).sizeBytes > task.end) {
+      files.truncate(descriptor, task.end);
+      files.syncFull(descriptor);
+    }
+  } finally {
+    if (directDescriptor !== undefined) files.close(directDescriptor);
+    files.close(descriptor);
+  }
+}

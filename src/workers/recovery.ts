@@ -1,0 +1,128 @@
+/**
+ * Recovery of a file-layout journal: where its valid log ends, and whether what follows is a torn tail or corruption.
+ *
+ * Reading only. What to do about the verdict is `open-journal.ts`.
+ */
+import type { Files } from '../platform/platform.js';
+import { FILE_BATCH_BYTES_MAX, frameBytes, HEADER_BYTES, RECORD_BYTES_MAX, RECORD_MAGIC } from './protocol/frame.js';
+import { dataLength, findData, walkFrames, type Frame, type Tail, type WalkStep } from './protocol/frame-walk.js';
+
+export type Verdict =
+  /** Valid frames, then zeros or the end. */
+  | { readonly kind: 'clean'; readonly end: number; readonly records: number }
+  /** Valid frames, then bytes that nothing proves to have been durable. `dataEnd`: after the last that is not zero. */
+  | { readonly kind: 'torn'; readonly end: number; readonly records: number; readonly tail: Tail; readonly dataEnd: number }
+  /** A whole frame lies so far behind the damage that the damaged bytes had been durable. */
+  | { readonly kind: 'corrupt'; readonly end: number; readonly tail: Tail; readonly laterFrame: number }
+  | { readonly kind: 'not-a-journal'; readonly detail: string };
+
+/** Reads a file through `files`; runs the generators of the frame walk. */
+class BlockingSource {
+  readonly #files: Files;
+  readonly #descriptor: number;
+  readonly sizeBytes: number;
+
+  constructor(files: Files, descriptor: number) {
+    this.#files = files;
+    this.#descriptor = descriptor;
+    this.sizeBytes = files.status(descriptor).sizeBytes;
+  }
+
+  read(offset: number, bytes: number): Uint8Array {
+    const target = Buffer.allocUnsafeSlow(bytes);
+    return target.subarray(0, this.#files.readFully(this.#descriptor, target, offset));
+  }
+
+  run<T>(walk: Generator<WalkStep, T, Uint8Array>, onFrame?: (frame: Frame) => void): T {
+    let step = walk.next(new Uint8Array(0));
+    while (step.done !== true) {
+      if ('frame' in step.value) {
+        onFrame?.(step.value.frame);
+        step = walk.next(new Uint8Array(0));
+      } else {
+        step = walk.next(this.read(step.value.read.offset, step.value.read.bytes));
+      }
+    }
+    return step.value;
+  }
+}
+
+/** Tells how the journal behind `descriptor` ends. */
+export function recover(files: Files, descriptor: number): Verdict {
+  const source = new BlockingSource(files, descriptor);
+  let records = 0;
+  const tail = source.run(walkFrames(0, source.sizeBytes), () => {
+    records++;
+  });
+  const end = tail.position;
+  if (tail.state === 'clean-end') return { kind: 'clean', end, records };
+  if (records === 0 && !startsLikeJournal(source)) {
+    return { kind: 'not-a-journal', detail: tail.detail };
+  }
+  const laterFrame = findFrame(source, firstProof(source, tail));
+  if (laterFrame !== undefined) return { kind: 'corrupt', end, tail, laterFrame };
+  return { kind: 'torn', end, records, tail, dataEnd: findDataEnd(source, end) };
+}
+
+/** A first frame may be torn too. Its magic, as far as the file holds it, or a later whole frame, tells a journal. */
+function startsLikeJournal(source: BlockingSource): boolean {
+  const head = source.read(0, Math.min(4, source.sizeBytes));
+  const magic = Buffer.alloc(4);
+  magic.writeUInt32BE(RECORD_MAGIC);
+  return magic.subarray(0, head.length).equals(head) || findFrame(source, 0) !== undefined;
+}
+
+/**
+ * From where on a whole frame proves corruption: a batch's length behind the damage, since the batch of the damaged
+ * bytes was durable before the next one began, and outside the damaged frame, whose payload may hold anything.
+ */
+function firstProof(source: BlockingSource, tail: Tail): number {
+  const from = tail.position + FILE_BATCH_BYTES_MAX;
+  if (tail.state !== 'checksum-mismatch') return from;
+  const header = source.read(tail.position, HEADER_BYTES);
+  const recordBytes = new DataView(header.buffer, header.byteOffset).getUint32(4, true);
+  return Math.max(from, tail.position + frameBytes(recordBytes));
+}
+
+/** The start of the first whole, valid frame at or after `from`. */
+function findFrame(source: BlockingSource, from: number): number | undefined {
+  const magic = Buffer.alloc(4);
+  magic.writeUInt32BE(RECORD_MAGIC);
+  const stepBytes = 1024 * 1024;
+  for (let at = from; at < source.sizeBytes; at += stepBytes) {
+    // Steps overlap by a magic less one byte, so that none is missed on the border.
+    const chunk = Buffer.from(source.read(at, Math.min(stepBytes + magic.length - 1, source.sizeBytes - at)));
+    for (let hit = chunk.indexOf(magic); hit >= 0 && hit < stepBytes; hit = chunk.indexOf(magic, hit + 1)) {
+      if (isFrame(source, at + hit)) return at + hit;
+    }
+  }
+  return undefined;
+}
+
+function isFrame(source: BlockingSource, at: number): boolean {
+  const header = source.read(at, HEADER_BYTES);
+  if (header.length < HEADER_BYTES) return false;
+  const recordBytes = new DataView(header.buffer, header.byteOffset).getUint32(4, true);
+  if (recordBytes > RECORD_BYTES_MAX || at + frameBytes(recordBytes) > source.sizeBytes) return false;
+  const walk = walkFrames(at, at + frameBytes(recordBytes));
+  let found = false;
+  source.run(walk, () => {
+    found = true;
+  });
+  return found;
+}
+
+/** The offset after the last byte from `from` on that is not zero. */
+function findDataEnd(source: BlockingSource, from: number): number {
+  let end = from;
+  for (let at = source.run(findData(from, source.sizeBytes)); at !== undefined && at < source.sizeBytes;) {
+    const chunk = source.read(at, Math.min(1024 * 1024, source.sizeBytes - at));
+    if (chunk.length === 0) break;
+    for (let part = 0; part < chunk.length; part += 64 * 1024) {
+      const length = dataLength(chunk.subarray(part, part + 64 * 1024));
+      if (length > 0) end = at + part + length;
+    }
+    at += chunk.length;
+  }
+  return end;
+}

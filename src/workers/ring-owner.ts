@@ -1,0 +1,134 @@
+/**
+ * The thread that owns the io_uring: the write side of every journal of a scheduler.
+ *
+ * Its loop lives in the worker's event loop: doorbells arrive through `Atomics.waitAsync`, completions through libuv,
+ * which polls the ring. No thread ever sits inside a native call.
+ */
+import { assert } from '../platform/errors.js';
+import type { Platform, Ring, RingFile } from '../platform/platform.js';
+import type { WriterControl, WriterStarted, WriteSideRequest } from './protocol/messages.js';
+import { RingJournal, type RingQueue } from './ring-journal.js';
+import { WriteSide } from './write-side.js';
+
+export interface RingOwnerOptions {
+  readonly sqpoll: boolean;
+  readonly ringEntries: number;
+}
+
+export class RingOwner implements WriterControl, RingQueue {
+  readonly #platform: Platform;
+  readonly #ring: Ring;
+  readonly #journals = new Map<number, RingJournal>();
+  readonly #fileSlots: SlotTable;
+  readonly #bufferSlots: SlotTable;
+  /** Operations that found the ring full, in order; `count` belong together. */
+  readonly #backlog: { readonly count: number; readonly queue: (ring: Ring) => void }[] = [];
+  #submitScheduled = false;
+
+  constructor(platform: Platform, options: RingOwnerOptions) {
+    this.#platform = platform;
+    this.#ring = platform.createRing({ entries: options.ringEntries, sqpoll: options.sqpoll });
+    this.#fileSlots = new SlotTable(this.#ring.fileSlots);
+    this.#bufferSlots = new SlotTable(this.#ring.bufferSlots);
+    this.#ring.watch(() => {
+      this.#ring.reap();
+      this.#drainBacklog();
+    });
+  }
+
+  get started(): WriterStarted {
+    return { kind: 'io_uring', setupFlags: this.#ring.setupFlags, bufferSlots: this.#ring.bufferSlots };
+  }
+
+  attach(request: WriteSideRequest): void {
+    assert(!this.#journals.has(request.id), 'a journal is attached once');
+    const side = new WriteSide(request);
+    const file = this.#registerFile(side.descriptor);
+    const bufferSlot = this.#registerLog(side);
+    const journal = new RingJournal(side, this, file, bufferSlot, this.#platform.threads);
+    this.#journals.set(request.id, journal);
+    journal.loop.run();
+  }
+
+  async detach(id: number): Promise<void> {
+    const journal = this.#journals.get(id);
+    assert(journal !== undefined, 'only an attached journal is detached');
+    await journal.end();
+    this.#journals.delete(id);
+    if (journal.file.slot >= 0) {
+      this.#ring.setFile(journal.file.slot, -1);
+      this.#fileSlots.free(journal.file.slot);
+    }
+    if (journal.bufferSlot >= 0) {
+      this.#ring.setBuffer(journal.bufferSlot, 0, 0);
+      this.#bufferSlots.free(journal.bufferSlot);
+    }
+  }
+
+  async prepare(id: number, bytes: number): Promise<void> {
+    const journal = this.#journals.get(id);
+    assert(journal !== undefined, 'only an attached journal prepares space');
+    await journal.prepare(bytes);
+  }
+
+  enqueue(count: number, queue: (ring: Ring) => void): void {
+    assert(count <= this.#ring.capacity, 'a group of operations fits the ring');
+    this.#backlog.push({ count, queue });
+    this.#drainBacklog();
+  }
+
+  #drainBacklog(): void {
+    for (let next = this.#backlog[0]; next !== undefined; next = this.#backlog[0]) {
+      if (this.#ring.inFlight + next.count > this.#ring.capacity) break;
+      this.#backlog.shift();
+      next.queue(this.#ring);
+    }
+    this.#submitSoon();
+  }
+
+  /** Collects what one turn queues into one system call. */
+  #submitSoon(): void {
+    if (this.#submitScheduled) return;
+    this.#submitScheduled = true;
+    queueMicrotask(() => {
+      this.#submitScheduled = false;
+      this.#ring.submit();
+    });
+  }
+
+  #registerFile(descriptor: number): RingFile {
+    const slot = this.#fileSlots.take();
+    if (slot >= 0) this.#ring.setFile(slot, descriptor);
+    return { descriptor, slot };
+  }
+
+  /** Registered memory spares the kernel pinning pages at each write. It counts against RLIMIT_MEMLOCK: plain writes if refused. */
+  #registerLog(side: WriteSide): number {
+    const slot = this.#bufferSlots.take();
+    if (slot < 0) return -1;
+    try {
+      this.#ring.setBuffer(slot, side.logAddress, side.log.capacity);
+      return slot;
+    } catch {
+      this.#bufferSlots.free(slot);
+      return -1;
+    }
+  }
+}
+
+class SlotTable {
+  readonly #free: number[];
+
+  constructor(size: number) {
+    this.#free = Array.from({ length: size }, (_, i) => size - 1 - i);
+  }
+
+  /** A free slot, or -1. */
+  take(): number {
+    return this.#free.pop() ?? -1;
+  }
+
+  free(slot: number): void {
+    this.#free.push(slot);
+  }
+}

@@ -1,0 +1,198 @@
+/**
+ * The write side of one journal, apart from how bytes reach the disk: what is published becomes a sealed batch, a batch
+ * becomes extents, a finished batch moves the watermarks. Both backends use it, each from the one thread that owns it.
+ *
+ * Only one batch of a journal is in flight at a time. In the file layout the end of one batch and the start of the next
+ * share a sector, and two writes to one sector may land in either order.
+ */
+import { assert, InternalError } from '../platform/errors.js';
+import { addressOf, NativeMemory } from '../platform/ffi.js';
+import { ControlBlock, POISON, type PoisonSyscall } from './protocol/control-block.js';
+import { crc32c } from './protocol/crc32c.js';
+import { CHECKSUM_BYTES, FILE_BATCH_BYTES_MAX, frameBytes, HEADER_BYTES, RECORD_BYTES_MAX, RECORD_MAGIC } from './protocol/frame.js';
+import { LOG_BUFFER_ALIGNMENT, LogBuffer } from './protocol/log-buffer.js';
+import type { JournalFile, WriteSideRequest } from './protocol/messages.js';
+
+/** A larger write is split: the kernel would do so anyway, and parts can be in flight together. */
+export const WRITE_BYTES_MAX = 1024 * 1024;
+
+/** A direct batch up to this size is copied next to its zero padding and takes one write instead of two. */
+const COPY_BYTES_MAX = 64 * 1024;
+
+/** Sealed log range that is written and synced together. */
+export interface Batch {
+  readonly start: number;
+  readonly end: number;
+  /** End of the last whole frame in it: as far as `durableLsn` may move. */
+  readonly frameEnd: number;
+}
+
+/** One contiguous write of a batch. `inLogBuffer` says whether the address lies in the log buffer or in a copy. */
+export interface Extent {
+  readonly address: number;
+  readonly bytes: number;
+  readonly offset: number;
+  readonly inLogBuffer: boolean;
+}
+
+export class WriteSide {
+  readonly id: number;
+  readonly control: ControlBlock;
+  readonly log: LogBuffer;
+  readonly file: JournalFile;
+  readonly preallocateBytes: number;
+  readonly groupCommitWindowUs: number;
+  readonly logAddress: number;
+
+  /** Everything below it belongs to a batch taken before. */
+  #taken: number;
+  /** The greatest published LSN seen: a producer that enters with an old bound must not move it back. */
+  #published: number;
+  /** Sealing: start of the frame that `#taken` stands in or at, its end once known, and the checksum carried so far. */
+  #frameStart: number;
+  #frameEnd: number | undefined;
+  #checksum = 0;
+  /** Copies of the last, partial sector, or of a whole small batch. Only in direct mode. */
+  readonly #copy: NativeMemory | undefined;
+
+  constructor(request: WriteSideRequest) {
+    this.id = request.id;
+    this.control = new ControlBlock(request.shared.control);
+    this.log = new LogBuffer(request.shared.log);
+    this.file = request.file;
+    this.preallocateBytes = request.preallocateBytes;
+    this.groupCommitWindowUs = request.groupCommitWindowUs;
+    this.logAddress = addressOf(this.log.bytes);
+    this.#taken = this.control.writtenLsn;
+    this.#published = this.#taken;
+    this.#frameStart = this.#taken;
+    const { sectorBytes } = request.file;
+    if (this.direct) {
+      assert(sectorBytes <= LOG_BUFFER_ALIGNMENT && this.logAddress % sectorBytes === 0, 'the log buffer is aligned to sectors');
+      this.#copy = new NativeMemory(COPY_BYTES_MAX + sectorBytes, LOG_BUFFER_ALIGNMENT);
+    }
+  }
+
+  get direct(): boolean {
+    return this.file.directDescriptor !== undefined;
+  }
+
+  get descriptor(): number {
+    return this.file.directDescriptor ?? this.file.descriptor;
+  }
+
+  get taken(): number {
+    return this.#taken;
+  }
+
+  /** Published and not yet taken, in bytes. */
+  pendingBytes(): number {
+    this.#published = Math.max(this.#published, this.control.publishedLsn());
+    return this.#published - this.#taken;
+  }
+
+  /** True while a thread has reserved log that it has not published. */
+  get hasUnpublished(): boolean {
+    return this.control.reservedLsn > this.#published;
+  }
+
+  /** Takes and seals what is published, up to `limit`; undefined when that is nothing. */
+  take(limit: number): Batch | undefined {
+    this.pendingBytes();
+    const start = this.#taken;
+    const end = this.#seal(Math.min(this.#published, start + FILE_BATCH_BYTES_MAX, limit));
+    if (end === start) return undefined;
+    this.#taken = end;
+    const batch = { start, end, frameEnd: this.#frameEnd === undefined ? end : this.#frameStart };
+    assert(batch.frameEnd <= end && start < end, 'a batch covers log');
+    this.control.countBatch(end - start);
+    return batch;
+  }
+
+  /** Writes the checksum of every frame that ends by `limit`; answers how far the log is fit to be written. */
+  #seal(limit: number): number {
+    let at = this.#taken;
+    for (;;) {
+      if (this.#frameEnd === undefined) {
+        // Only a cut at the batch limit can divide a header: leave that frame to the next batch.
+        if (limit - at < HEADER_BYTES) return at;
+        const { magic, recordBytes } = this.log.header(at);
+        if (magic !== RECORD_MAGIC || recordBytes > RECORD_BYTES_MAX) {
+          throw new InternalError(`no frame was published at LSN ${at}`);
+        }
+        this.#frameStart = at;
+        this.#frameEnd = at + frameBytes(recordBytes);
+        this.#checksum = 0;
+      }
+      const bodyEnd = this.#frameEnd - CHECKSUM_BYTES;
+      const through = Math.min(limit, bodyEnd);
+      if (through > at) {
+        for (const piece of this.log.pieces(at, through)) this.#checksum = crc32c(piece, this.#checksum);
+        at = through;
+      }
+      if (limit < this.#frameEnd) return at;
+      this.log.putChecksum(bodyEnd, this.#checksum);
+      at = this.#frameEnd;
+      this.#frameStart = at;
+      this.#frameEnd = undefined;
+      if (at === limit) return at;
+    }
+  }
+
+  /** Cuts a batch into writes. In direct mode they cover whole sectors; the last one is padded with zeros. */
+  extents(batch: Batch): Extent[] {
+    if (this.#copy === undefined) return this.#cut(batch.start, batch.end);
+    const { sectorBytes } = this.file;
+    // The bytes before the batch in its first sector are durable already; they stay in the window and are written again.
+    const start = batch.start - (batch.start % sectorBytes);
+    const wholeEnd = batch.end - (batch.end % sectorBytes);
+    if (batch.end - start <= COPY_BYTES_MAX) return [this.#padded(this.#copy, start, batch.end)];
+    const extents = this.#cut(start, wholeEnd);
+    if (wholeEnd < batch.end) extents.push(this.#padded(this.#copy, wholeEnd, batch.end));
+    return extents;
+  }
+
+  /** The log buffer beyond the batch holds older log or half-written frames: they must not reach the disk. */
+  #padded(copy: NativeMemory, start: number, end: number): Extent {
+    const { sectorBytes } = this.file;
+    let at = 0;
+    for (const piece of this.log.pieces(start, end)) {
+      copy.bytes.set(piece, at);
+      at += piece.length;
+    }
+    const bytes = Math.ceil(at / sectorBytes) * sectorBytes;
+    copy.bytes.fill(0, at, bytes);
+    return { address: copy.address, bytes, offset: start, inLogBuffer: false };
+  }
+
+  #cut(start: number, end: number): Extent[] {
+    const extents: Extent[] = [];
+    for (let at = start; at < end;) {
+      const position = this.log.position(at);
+      const bytes = Math.min(end - at, this.log.capacity - position, WRITE_BYTES_MAX);
+      extents.push({ address: this.logAddress + position, bytes, offset: at, inLogBuffer: true });
+      at += bytes;
+    }
+    return extents;
+  }
+
+  /** The batch has reached the kernel. */
+  written(batch: Batch): void {
+    this.control.advance({ written: batch.frameEnd });
+  }
+
+  /** The batch is on stable storage: its frames are durable, and its part of the window may be reused. */
+  durable(batch: Batch): void {
+    const released = batch.end - (this.direct ? batch.end % this.file.sectorBytes : 0);
+    this.control.advance({ written: batch.frameEnd, durable: batch.frameEnd, released });
+  }
+
+  /** A write or sync failed: nothing of this journal is written any more. */
+  poison(errno: number, syscall: PoisonSyscall): void {
+    this.control.poison(POISON.io, errno, syscall);
+  }
+
+  get poisoned(): boolean {
+    return this.control.poisonKind !== POISON.none;
+  }
+}
