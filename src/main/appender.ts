@@ -3,6 +3,7 @@
  * their order and holds no reservation, so that a slow thread never stalls the log.
  */
 import { assert, InvalidArgumentError, JournalError } from '../platform/errors.js';
+import type { Threads } from '../platform/platform.js';
 import { frameBytes, CHECKSUM_BYTES, HEADER_BYTES, RECORD_BYTES_MAX } from '../workers/protocol/frame.js';
 import type { ControlBlock } from '../workers/protocol/control-block.js';
 import { type LogBuffer, Producer, recordLength, type RecordBytes } from '../workers/protocol/log-buffer.js';
@@ -14,6 +15,7 @@ export type AckLevel = 'buffered' | 'written' | 'durable';
 export interface AppenderOptions {
   readonly path: string;
   readonly slot: number;
+  readonly threads: Threads;
   readonly queueBytesMax: number;
   readonly whenQueueFull: 'wait' | 'throw';
   /** The reason why nothing can be appended any more, if there is one. */
@@ -47,7 +49,7 @@ export class Appender {
     this.#log = log;
     this.#options = options;
     this.#producer = new Producer(control, log, options.slot);
-    this.waiters = new DurableWaiters(control, { failure: options.failure, onProgress: () => this.#drain() });
+    this.waiters = new DurableWaiters(control, options.threads, { failure: options.failure, onProgress: () => this.#drain() });
   }
 
   /** Bytes that wait for room in the log buffer. */

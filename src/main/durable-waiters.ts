@@ -5,6 +5,7 @@
  * turning, and a worker that syncs in some tens of microseconds need not wake this thread. Then the thread sleeps in
  * `Atomics.waitAsync`, which does not keep a process alive; a timer does that as long as something is pending.
  */
+import type { Threads } from '../platform/platform.js';
 import type { ControlBlock } from '../workers/protocol/control-block.js';
 
 /** The longest look without progress. The price is CPU, so it is short. */
@@ -90,6 +91,7 @@ export interface WaiterHooks {
 
 export class DurableWaiters {
   readonly #control: ControlBlock;
+  readonly #threads: Threads;
   readonly #hooks: WaiterHooks;
   readonly #durable = new WaiterQueue();
   readonly #written = new WaiterQueue();
@@ -107,8 +109,9 @@ export class DurableWaiters {
   #waitSince = 0;
   #averageUs = 0;
 
-  constructor(control: ControlBlock, hooks: WaiterHooks) {
+  constructor(control: ControlBlock, threads: Threads, hooks: WaiterHooks) {
     this.#control = control;
+    this.#threads = threads;
     this.#hooks = hooks;
     this.#durableSeen = control.durableLsn;
     this.#keepAlive = setInterval(() => undefined, KEEP_ALIVE_MS);
@@ -187,6 +190,8 @@ export class DurableWaiters {
     else if (now < this.#lookUntil) {
       this.#looking = true;
       setImmediate(this.#look);
+      // The kernel's own workers complete the IO. Where one waits for this very processor, looking would hold it up.
+      this.#threads.yield();
     } else this.#sleep();
   };
 

@@ -181,7 +181,7 @@ export class Journal {
       backend: this.backend, directActive: this.directActive, directReason: this.directReason,
     };
     this.#appender = new Appender(control, new LogBuffer(log), {
-      path, slot: this.#slot, queueBytesMax, whenQueueFull, failure: () => this.#whyNot(),
+      path, slot: this.#slot, threads, queueBytesMax, whenQueueFull, failure: () => this.#whyNot(),
     });
   }
 

@@ -122,6 +122,8 @@ export interface Threads {
   /** A number that names the calling thread as long as it runs. */
   currentId(): number;
   isAlive(id: number): boolean;
+  /** Lets other threads that wait for this processor run first. Returns at once when there are none. */
+  yield(): void;
 }
 
 /** What this platform can do. Code and tests branch on this, never on `process.platform`. */

@@ -9,6 +9,7 @@ import { IoUringRing } from './io-uring.js';
 const SYS_GETTID: Readonly<Partial<Record<NodeJS.Architecture, number>>> = { x64: 186, ia32: 224, arm: 224, ppc64: 207, s390x: 236 };
 const SYS_GETTID_GENERIC = 178;
 const syscall = native('syscall', 'long', ['long']);
+const schedYield = native('sched_yield', 'int', []);
 
 export const linux: Platform = {
   name: 'linux',
@@ -24,6 +25,9 @@ export const linux: Platform = {
   threads: {
     currentId: () => syscall(SYS_GETTID[process.arch] ?? SYS_GETTID_GENERIC),
     isAlive: (id) => existsSync(`/proc/self/task/${id}`),
+    yield: () => {
+      schedYield();
+    },
   },
   createRing: (options) => IoUringRing.create(options),
 };

@@ -201,7 +201,7 @@ export class ControlBlock {
   /** The end of the prefix that is completely copied: the least of the reservation's end and every slot. */
   publishedLsn(): number {
     // The end first: a reservation that it covers stored its slot before, so its bound is seen below.
-    let published = Atomics.load(this.#i64, W64.reserved);
+    let published = BigInt(this.reservedLsn);
     for (let slot = 0; slot < PRODUCER_SLOTS; slot++) {
       if (Atomics.load(this.#i32, W32.owner(slot)) === 0) continue;
       const bound = Atomics.load(this.#i64, W64.slot(slot));
