@@ -4,6 +4,7 @@ export type { AckLevel } from './appender.js';
 export type { JournalOptions } from './journal-options.js';
 export { JournalReader, type JournalReaderOptions, type JournalRecord } from './reader.js';
 export type { FollowOptions } from './follow.js';
+export { IoUring, type FixedRange, type IoUringOptions } from './io-uring.js';
 export { defaultScheduler, IoScheduler, type Backend, type IoSchedulerOptions } from './scheduler.js';
 export {
   InternalError,

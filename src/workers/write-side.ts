@@ -5,13 +5,13 @@
  * Only one batch of a journal is in flight at a time. In the file layout the end of one batch and the start of the next
  * share a sector, and two writes to one sector may land in either order.
  */
-import { assert, InternalError } from '../platform/errors.js';
+import { assert } from '../platform/errors.js';
 import { addressOf, NativeMemory } from '../platform/ffi.js';
 import { ControlBlock, POISON, type PoisonSyscall } from './protocol/control-block.js';
-import { crc32c } from './protocol/crc32c.js';
-import { CHECKSUM_BYTES, FILE_BATCH_BYTES_MAX, frameBytes, HEADER_BYTES, RECORD_BYTES_MAX, RECORD_MAGIC } from './protocol/frame.js';
+import { FILE_BATCH_BYTES_MAX } from './protocol/frame.js';
 import { LOG_BUFFER_ALIGNMENT, LogBuffer } from './protocol/log-buffer.js';
 import type { JournalFile, WriteSideRequest } from './protocol/messages.js';
+import { createSealer, type Sealer } from './sealer.js';
 
 /** A larger write is split: the kernel would do so anyway, and parts can be in flight together. */
 export const WRITE_BYTES_MAX = 1024 * 1024;
@@ -48,10 +48,7 @@ export class WriteSide {
   #taken: number;
   /** The greatest published LSN seen: a producer that enters with an old bound must not move it back. */
   #published: number;
-  /** Sealing: start of the frame that `#taken` stands in or at, its end once known, and the checksum carried so far. */
-  #frameStart: number;
-  #frameEnd: number | undefined;
-  #checksum = 0;
+  readonly #sealer: Sealer;
   /** Copies of the last, partial sector, or of a whole small batch. Only in direct mode. */
   readonly #copy: NativeMemory | undefined;
 
@@ -65,7 +62,7 @@ export class WriteSide {
     this.logAddress = addressOf(this.log.bytes);
     this.#taken = this.control.writtenLsn;
     this.#published = this.#taken;
-    this.#frameStart = this.#taken;
+    this.#sealer = createSealer(this.log, this.#taken);
     const { sectorBytes } = request.file;
     if (this.direct) {
       assert(sectorBytes <= LOG_BUFFER_ALIGNMENT && this.logAddress % sectorBytes === 0, 'the log buffer is aligned to sectors');
@@ -100,43 +97,13 @@ export class WriteSide {
   take(limit: number): Batch | undefined {
     this.pendingBytes();
     const start = this.#taken;
-    const end = this.#seal(Math.min(this.#published, start + FILE_BATCH_BYTES_MAX, limit));
+    const end = this.#sealer.seal(Math.min(this.#published, start + FILE_BATCH_BYTES_MAX, limit));
     if (end === start) return undefined;
     this.#taken = end;
-    const batch = { start, end, frameEnd: this.#frameEnd === undefined ? end : this.#frameStart };
+    const batch = { start, end, frameEnd: this.#sealer.frameEnd };
     assert(batch.frameEnd <= end && start < end, 'a batch covers log');
     this.control.countBatch(end - start);
     return batch;
-  }
-
-  /** Writes the checksum of every frame that ends by `limit`; answers how far the log is fit to be written. */
-  #seal(limit: number): number {
-    let at = this.#taken;
-    for (;;) {
-      if (this.#frameEnd === undefined) {
-        // Only a cut at the batch limit can divide a header: leave that frame to the next batch.
-        if (limit - at < HEADER_BYTES) return at;
-        const { magic, recordBytes } = this.log.header(at);
-        if (magic !== RECORD_MAGIC || recordBytes > RECORD_BYTES_MAX) {
-          throw new InternalError(`no frame was published at LSN ${at}`);
-        }
-        this.#frameStart = at;
-        this.#frameEnd = at + frameBytes(recordBytes);
-        this.#checksum = 0;
-      }
-      const bodyEnd = this.#frameEnd - CHECKSUM_BYTES;
-      const through = Math.min(limit, bodyEnd);
-      if (through > at) {
-        for (const piece of this.log.pieces(at, through)) this.#checksum = crc32c(piece, this.#checksum);
-        at = through;
-      }
-      if (limit < this.#frameEnd) return at;
-      this.log.putChecksum(bodyEnd, this.#checksum);
-      at = this.#frameEnd;
-      this.#frameStart = at;
-      this.#frameEnd = undefined;
-      if (at === limit) return at;
-    }
   }
 
   /** Cuts a batch into writes. In direct mode they cover whole sectors; the last one is padded with zeros. */

@@ -1,0 +1,77 @@
+/** Reads a journal to its end, which another process may be moving. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { assert } from '../../platform/errors.js';
+import type { Tail } from '../../workers/protocol/frame-walk.js';
+import { JournalReader, type JournalRecord } from '../reader.js';
+import { fileStatus } from './support.js';
+import { startProgress } from './progress.js';
+
+const LOOKS_MAX = 3;
+const LOOK_AGAIN_MS = 20;
+
+/** Takes a record; answers whether it wants another one. */
+export type Visit = (record: JournalRecord) => boolean | Promise<boolean>;
+
+/**
+ * Visits every record from the reader's position on; tells how the journal ends, or nothing when the visitor had enough.
+ *
+ * What looks damaged is looked at again: while a writer is at work, the last frames may be half written, and zeros may
+ * turn into frames between two reads. Frames where there were none before mean that it was the moving end.
+ */
+export async function readToEnd(reader: JournalReader, visit: Visit): Promise<Tail | undefined> {
+  let tail = await readOnce(reader, visit);
+  for (let look = 0; look < LOOKS_MAX && tail !== undefined && tail.state !== 'clean-end'; look++) {
+    await delay(LOOK_AGAIN_MS);
+    const before = tail.position;
+    tail = await readOnce(reader, visit);
+    if (tail !== undefined && tail.position > before) {
+      return { state: 'clean-end', position: tail.position, detail: 'the journal is being written' };
+    }
+  }
+  return tail;
+}
+
+async function readOnce(reader: JournalReader, visit: Visit): Promise<Tail | undefined> {
+  for await (const record of reader) {
+    const more = visit(record);
+    if (more === false || (more !== true && !(await more))) return undefined;
+  }
+  return reader.tail;
+}
+
+export interface Survey {
+  readonly fileBytes: number;
+  readonly records: number;
+  readonly payloadBytes: number;
+  /** LSN of the first record and of the last one; undefined when there is none. */
+  readonly firstLsn: number | undefined;
+  readonly lastLsn: number | undefined;
+  readonly tail: Tail;
+}
+
+/** Reads everything, counting, with a progress bar. */
+export async function survey(label: string, path: string): Promise<Survey> {
+  await using reader = await JournalReader.open(path);
+  const progress = startProgress(label, (await fileStatus(path)).size);
+  let records = 0;
+  let payloadBytes = 0;
+  let firstLsn: number | undefined;
+  let lastLsn: number | undefined;
+  try {
+    const tail = await readToEnd(reader, ({ start, end, payload }) => {
+      records++;
+      payloadBytes += payload.length;
+      firstLsn ??= start;
+      lastLsn = start;
+      progress.update(end, records);
+      return true;
+    });
+    assert(tail !== undefined, 'a walk that wants everything comes to the end');
+    // After the walk: the file of a journal that is being written grows.
+    const { size } = await fileStatus(path);
+    progress.update(size, records);
+    return { fileBytes: size, records, payloadBytes, firstLsn, lastLsn, tail };
+  } finally {
+    progress.stop();
+  }
+}

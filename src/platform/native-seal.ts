@@ -1,0 +1,32 @@
+/** The optional native shim: seals a batch of frames in one call. See native-shims/seal.c. */
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import koffi from 'koffi';
+import { sharedLibraryPath } from './select.js';
+
+/** Fields of `struct seal_state`, 64-bit words. */
+export const SEAL_STATE = { frameStart: 0, frameEnd: 1, checksum: 2, words: 3 } as const;
+
+/** `state` is native memory with a `struct seal_state`. Answers the LSN sealed through, or -1 where no frame lies. */
+export type NativeSeal = (window: number, capacity: number, at: number, limit: number, state: number) => number;
+
+let loaded: { readonly seal: NativeSeal | undefined } | undefined;
+
+/** The shim of this system, or undefined where none was built. */
+export function nativeSeal(): NativeSeal | undefined {
+  loaded ??= { seal: load() };
+  return loaded.seal;
+}
+
+function load(): NativeSeal | undefined {
+  const file = fileURLToPath(new URL(`../native/${sharedLibraryPath('tidemark')}`, import.meta.url));
+  if (process.env['TIDEMARK_DISABLE_NATIVE'] === '1' || !existsSync(file)) return undefined;
+  try {
+    const library = koffi.load(file);
+    const parameters = ['uintptr_t', 'uint64_t', 'uint64_t', 'uint64_t', 'uintptr_t'];
+    return library.func('tidemark_seal', 'int64_t', parameters) as NativeSeal;
+  } catch {
+    // Built for another C library, say. `Backend.sealing` shows that it is not in use.
+    return undefined;
+  }
+}

@@ -1,0 +1,544 @@
+import { readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { suite, type Callback } from 'uvu';
+import * as assert from 'uvu/assert';
+import { Journal, JournalReader, IoScheduler, type JournalOptions, type RecordBytes } from 'tidemark';
+import { ended, runModule, schedulerOf, temporaryDirectory, withJournal } from '../support.js';
+import type { AppendData, AppendReport } from './append-worker.js';
+import { endsOf, frame, OVERHEAD, pattern } from './format.js';
+import { availableBackends, failureOf, readJournal, sameBytes, sameRecords, within } from './helpers.js';
+import { threadRecord } from './thread-record.js';
+
+const test = suite('the journal');
+const directory = temporaryDirectory();
+const backends = await availableBackends();
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+let files = 0;
+const newPath = (): string => join(directory, `journal-${files++}`);
+
+/** A test per backend, direct and buffered. */
+function each(name: string, body: (options: JournalOptions, path: string) => Promise<void>): void {
+  for (const backend of backends) {
+    for (const direct of [true, false]) {
+      const run: Callback = () => within(body({ scheduler: schedulerOf(backend), direct, preallocate: 0 }, newPath()), name);
+      test(`${name} (${backend}, ${direct ? 'direct' : 'buffered'})`, run);
+    }
+  }
+}
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await turn();
+}
+
+function sum(records: readonly RecordBytes[]): number {
+  return endsOf(records).at(-1) ?? 0;
+}
+
+// ---- appending -----------------------------------------------------------------------------------------------------
+
+each('append answers the LSN after the record, durable', async (options, path) => {
+  await withJournal(path, options, async (journal) => {
+    assert.is(journal.path, path);
+    assert.is(journal.ack, 'durable');
+    let end = 0;
+    for (const record of ['hello', '', pattern(1, 600)]) {
+      end += record.length + OVERHEAD;
+      assert.is(await journal.append(record), end);
+      assert.equal([journal.durableLsn, journal.reservedLsn], [end, end]);
+    }
+  });
+});
+
+each('direct IO is active where it was asked for and can be, and says why', async (options, path) => {
+  await withJournal(path, options, (journal) => {
+    if (options.direct !== true) assert.equal([journal.directActive, journal.directReason], [false, 'direct IO was not asked for']);
+    else assert.match(journal.directReason, journal.directActive ? /sectors of \d+ bytes/ : /./);
+    assert.is(journal.backend.reason, 'it was asked for');
+    return Promise.resolve();
+  });
+});
+
+each('what one thread appends stays in order, whichever way and however large', async (options, path) => {
+  const small = (i: number): Buffer => pattern(i, 50 + i);
+  const records: Buffer[] = [small(0), small(1), small(2), small(3), pattern(4, 200 * KIB), small(5), small(6), pattern(7, 64 * KIB), small(8), pattern(9, 65 * KIB), small(10)];
+  const at = (i: number): Buffer => records[i] ?? Buffer.alloc(0);
+  await withJournal(path, { ...options, logBufferBytes: 64 * KIB }, async (journal) => {
+    const ends = await Promise.all([
+      journal.append(at(0)),
+      journal.submit(at(1)).then(({ durable }) => durable),
+      journal.appendBatch([at(2), at(3), at(4)]),
+      journal.append(at(5)),
+      journal.submit(at(6)).then(({ durable }) => durable),
+      journal.append(at(7)),
+      journal.appendBatch([at(8), at(9)]),
+      journal.append(at(10)),
+    ]);
+    const expected = endsOf(records);
+    assert.equal(ends, [0, 1, 4, 5, 6, 7, 9, 10].map((i) => expected[i]));
+  });
+  sameRecords((await readJournal(path)).records, records);
+});
+
+const BUFFER = 64 * KIB;
+for (const length of [BUFFER - OVERHEAD - 4096, BUFFER - OVERHEAD - 1, BUFFER - OVERHEAD, BUFFER - OVERHEAD + 1, MIB, 5 * MIB]) {
+  each(`records of ${length} bytes through a log buffer of ${BUFFER}`, async (options, path) => {
+    const records = ['hello', pattern(1, length), 'between', pattern(2, length), 'after'];
+    await withJournal(path, { ...options, logBufferBytes: BUFFER }, async (journal) => {
+      assert.equal(await within(Promise.all(records.map((record) => journal.append(record))), 'appending'), endsOf(records));
+      assert.is(journal.durableLsn, sum(records));
+    });
+    sameRecords((await readJournal(path)).records, records);
+  });
+}
+
+each('a large text is one record', async (options, path) => {
+  const text = 'grüße 🌊 '.repeat(20_000);
+  await withJournal(path, { ...options, logBufferBytes: BUFFER }, (journal) => Promise.all([journal.append(text), journal.append('after')]));
+  sameRecords((await readJournal(path)).records, [text, 'after']);
+});
+
+each('batches lie in one piece, also those larger than the log buffer', async (options, path) => {
+  const batches = [3, 100, 1, 200, 40].map((count, batch) => Array.from({ length: count }, (_, i) => pattern(batch * 1000 + i, 1500)));
+  await withJournal(path, { ...options, logBufferBytes: BUFFER }, async (journal) => {
+    assert.is(await journal.appendBatch([]), 0);
+    const ends = await within(Promise.all(batches.map((batch) => journal.appendBatch(batch))), 'appending batches');
+    assert.equal(ends, batches.map((_, i) => sum(batches.slice(0, i + 1).flat())));
+    assert.is(await journal.appendBatch([]), journal.reservedLsn);
+  });
+  sameRecords((await readJournal(path)).records, batches.flat());
+});
+
+each('thousands of appends from one memory, far more than there is room for', async (options, path) => {
+  const memory = Buffer.alloc(1000);
+  const expected: Buffer[] = [];
+  await withJournal(path, { ...options, logBufferBytes: BUFFER }, async (journal) => {
+    const appends: Promise<number>[] = [];
+    for (let i = 0; i < 5000; i++) {
+      const record = memory.subarray(0, (i * 7) % 1000);
+      pattern(i, record.length).copy(record);
+      expected.push(Buffer.from(record));
+      appends.push(journal.append(record));
+    }
+    memory.fill(0xff);
+    const { queuedRecords, queuedBytes } = journal.stats();
+    assert.ok(queuedRecords > 0 && queuedBytes > 0, 'they did not all find room');
+    assert.equal(await within(Promise.all(appends), 'appending'), endsOf(expected));
+    assert.equal([journal.stats().queuedRecords, journal.stats().queuedBytes, journal.stats().waiters], [0, 0, 0]);
+  });
+  sameRecords((await readJournal(path)).records, expected);
+});
+
+each('a full queue throws where that was asked for', async (options, path) => {
+  const large = pattern(1, 2 * BUFFER);
+  await withJournal(path, { ...options, logBufferBytes: BUFFER, queueBytesMax: large.length, whenQueueFull: 'throw' }, async (journal) => {
+    // Larger than the log buffer: it waits in the queue whatever the disk does.
+    const first = journal.append(large);
+    assert.equal([journal.stats().queuedRecords, journal.stats().queuedBytes], [1, large.length]);
+    for (const attempt of [() => journal.append('x'), () => journal.appendBatch(['x']), () => journal.submit('x')]) {
+      const error = await failureOf(attempt);
+      assert.equal([error.code, error['path']], ['TIDEMARK_QUEUE_FULL', path]);
+      assert.match(error.message, String(large.length));
+    }
+    assert.is(journal.tryAppend('x'), undefined);
+    assert.is(await first, large.length + OVERHEAD);
+    assert.is(await journal.append('x'), large.length + OVERHEAD + 13, 'there is room again');
+  });
+  sameRecords((await readJournal(path)).records, [large, 'x']);
+});
+
+each('beyond the queue\'s limit appends wait, uncopied and in order', async (options, path) => {
+  const records = [pattern(1, 2 * BUFFER), pattern(2, 100), pattern(3, BUFFER), 'text'];
+  await withJournal(path, { ...options, logBufferBytes: BUFFER, queueBytesMax: 2 * BUFFER }, async (journal) => {
+    const appends = records.map((record) => journal.append(record));
+    assert.equal([journal.stats().queuedRecords, journal.stats().queuedBytes], [4, 2 * BUFFER]);
+    assert.equal(await within(Promise.all(appends), 'appending'), endsOf(records));
+  });
+  sameRecords((await readJournal(path)).records, records);
+});
+
+each('tryAppend never waits', async (options, path) => {
+  const record = pattern(1, 1000);
+  let count = 0;
+  await withJournal(path, { ...options, logBufferBytes: BUFFER, groupCommitWindow: 200_000 }, async (journal) => {
+    for (let end: number | undefined = 0; end !== undefined; end = journal.tryAppend(record)) assert.is(end, 1012 * count++);
+    count--;
+    assert.is(count, Math.floor(BUFFER / 1012), 'the log buffer was full');
+    await within(journal.syncThrough(1012 * count), 'syncing');
+    assert.is(journal.durableLsn, 1012 * count);
+    assert.is(journal.tryAppend('room'), 1012 * count + 16, 'again');
+    assert.is((await failureOf(() => journal.tryAppend(Buffer.alloc(BUFFER - OVERHEAD + 1)))).code, 'TIDEMARK_RECORD_TOO_LARGE');
+  });
+  const { records } = await readJournal(path);
+  assert.is(records.length, count + 1);
+  sameRecords(records.slice(-1), ['room']);
+});
+
+each('submit answers the place at once, then each level', async (options, path) => {
+  await withJournal(path, { ...options, groupCommitWindow: 100_000 }, async (journal) => {
+    await journal.append('first');
+    const submission = await journal.submit('hello');
+    assert.equal([submission.start, submission.end], [17, 34]);
+    assert.equal([journal.durableLsn, journal.reservedLsn], [17, 34], 'not yet durable');
+    assert.is(await submission.written, 34);
+    assert.ok(journal.stats().writtenLsn >= 34);
+    assert.is(await submission.durable, 34);
+    assert.is(journal.durableLsn, 34);
+  });
+});
+
+each('ack levels: what append waits for', async (options, path) => {
+  for (const ack of ['buffered', 'written', 'durable'] as const) {
+    await withJournal(`${path}-${ack}`, { ...options, ack, groupCommitWindow: 100_000 }, async (journal) => {
+      assert.is(journal.ack, ack);
+      assert.is(await journal.append('hello'), 17);
+      const { writtenLsn, durableLsn } = journal.stats();
+      if (ack === 'buffered') assert.equal([writtenLsn, durableLsn], [0, 0]);
+      else assert.is(ack === 'written' ? writtenLsn : durableLsn, 17);
+      assert.is(await journal.appendBatch(['a', 'b']), 43);
+      if (ack === 'durable') assert.is(journal.durableLsn, 43);
+    });
+    sameRecords((await readJournal(`${path}-${ack}`)).records, ['hello', 'a', 'b']);
+  }
+});
+
+each('syncThrough waits for exactly what was asked', async (options, path) => {
+  await withJournal(path, { ...options, ack: 'buffered' }, async (journal) => {
+    await journal.syncThrough(0);
+    const ends = [];
+    for (let i = 0; i < 100; i++) ends.push(await journal.append(pattern(i, 500)));
+    for (const lsn of [ends[10], ends[50], (ends[60] ?? 0) - 5, ends[99]]) {
+      await within(journal.syncThrough(lsn ?? 0), 'syncing');
+      assert.ok(journal.durableLsn >= (lsn ?? 0));
+    }
+    assert.is(journal.durableLsn, journal.reservedLsn);
+    await journal.syncThrough(journal.durableLsn);
+  });
+});
+
+each('a commit window collects what comes in the meantime', async (options, path) => {
+  const count = 20;
+  await withJournal(`${path}-window`, { ...options, groupCommitWindow: 300_000 }, async (journal) => {
+    const appends: Promise<number>[] = [];
+    for (let i = 0; i < count; i++) {
+      appends.push(journal.append('hello'));
+      await turn();
+    }
+    await Promise.all(appends);
+    assert.is(journal.stats().batches, 1);
+    assert.is(journal.stats().batchBytesMax, 17 * count);
+  });
+  await withJournal(`${path}-none`, options, async (journal) => {
+    for (let i = 0; i < count; i++) await journal.append('hello');
+    assert.is(journal.stats().batches, count);
+    assert.is(journal.stats().batchBytesMax, 17);
+  });
+});
+
+each('statistics tell what was done', async (options, path) => {
+  await withJournal(path, options, async (journal) => {
+    const before = journal.stats();
+    for (const [name, value] of Object.entries(before)) assert.is(value, 0, name);
+    for (let i = 0; i < 5; i++) await journal.append(pattern(i, 1000));
+    const { batches, writes, syncs, bytesWritten, bytesPrepared, batchBytesMax, ...rest } = journal.stats();
+    assert.equal([batches, writes, syncs, bytesPrepared, batchBytesMax], [5, 5, 5, 0, 1012]);
+    assert.ok(bytesWritten >= 5060 && (journal.directActive || bytesWritten === 5060), `${bytesWritten} bytes were written`);
+    assert.ok(rest.syncLatencyNsLast > 0 && rest.syncLatencyNsMax >= rest.syncLatencyNsLast && rest.syncLatencyNsTotal >= rest.syncLatencyNsMax);
+    assert.equal([rest.reservedLsn, rest.writtenLsn, rest.durableLsn, rest.pendingBytes, rest.waiters], [5060, 5060, 5060, 0, 0]);
+    const append = journal.append('hello');
+    assert.is(journal.stats().waiters, 1);
+    assert.is(journal.reservedLsn, 5077);
+    await append;
+  });
+});
+
+each('appends of one turn share batches', async (options, path) => {
+  await withJournal(path, options, async (journal) => {
+    await Promise.all(Array.from({ length: 1000 }, () => journal.append('hello')));
+    assert.ok(journal.stats().batches < 500, `${journal.stats().batches} batches`);
+  });
+});
+
+// ---- space and advice ----------------------------------------------------------------------------------------------
+
+each('preallocate prepares space, and appends go into it', async (options, path) => {
+  await withJournal(path, options, async (journal) => {
+    await journal.append('hello');
+    await within(journal.preallocate(3 * MIB), 'preparing');
+    assert.ok(statSync(path).size >= 17 + 3 * MIB);
+    assert.ok(journal.stats().bytesPrepared >= 3 * MIB);
+    const prepared = journal.stats().bytesPrepared;
+    await within(journal.preallocate(1), 'preparing what is there');
+    assert.is(journal.stats().bytesPrepared, prepared);
+    const records = Array.from({ length: 100 }, (_, i) => pattern(i, 10_000));
+    await Promise.all(records.map((record) => journal.append(record)));
+    assert.is(journal.stats().batchesBeyondPrepared, 1, 'only the first append came before the space');
+    sameRecords((await readJournal(path)).records, ['hello', ...records]);
+  });
+  assert.is(statSync(path).size, 17 + 100 * 10_012);
+});
+
+each('space is prepared while appends go on', async (options, path) => {
+  const records = Array.from({ length: 2000 }, (_, i) => pattern(i, 3000));
+  await withJournal(path, { ...options, preallocate: 4 * MIB }, async (journal) => {
+    for (let i = 0; i < records.length; i += 100) await Promise.all(records.slice(i, i + 100).map((record) => journal.append(record)));
+    await until(() => journal.stats().bytesPrepared > 0);
+  });
+  sameRecords((await readJournal(path)).records, records);
+});
+
+each('advice of every kind is taken', async (options, path) => {
+  await withJournal(path, options, async (journal) => {
+    await journal.append('hello');
+    for (const advice of ['normal', 'sequential', 'random', 'willNeed', 'dontNeed', 'noReuse'] as const) {
+      assert.is(await journal.advise(advice), undefined);
+      await journal.advise(advice, { offset: 0, bytes: 17 });
+    }
+  });
+});
+
+// ---- threads -------------------------------------------------------------------------------------------------------
+
+each('threads append to one journal: each record once, in its thread\'s order, where it was acknowledged', async (options, path) => {
+  const threads = 3;
+  const records = 1000;
+  const ends: (readonly number[])[] = [];
+  await withJournal(path, { ...options, logBufferBytes: BUFFER }, async (journal) => {
+    const handle = journal.share();
+    const workers = Array.from({ length: threads }, (_, thread) =>
+      new Worker(new URL('./append-worker.js', import.meta.url), { workerData: { handle, thread, records } satisfies AppendData }));
+    const reports = Promise.all(workers.map((worker) => new Promise<AppendReport>((resolve, reject) => {
+      worker.once('message', resolve);
+      worker.once('error', reject);
+    })));
+    const mine: Promise<number>[] = [];
+    for (let i = 0; i < records; i++) {
+      mine.push(journal.append(threadRecord(threads, i)));
+      if (i % 50 === 0) await turn();
+    }
+    for (const report of await within(reports, 'the threads')) {
+      const { ends: theirs, ...rest } = report;
+      assert.equal(rest, {
+        backend: journal.backend.kind, directActive: journal.directActive, openReport: undefined,
+        refused: 'TIDEMARK_NOT_SUPPORTED', afterClose: 'TIDEMARK_CLOSED',
+      });
+      ends.push(theirs);
+    }
+    ends.push(await Promise.all(mine));
+    assert.is(journal.durableLsn, journal.reservedLsn);
+  });
+  const { records: found, starts } = await readJournal(path);
+  assert.is(found.length, (threads + 1) * records);
+  const next = new Array<number>(threads + 1).fill(0);
+  found.forEach((record, i) => {
+    const thread = record.readUInt32LE(0);
+    const index = next[thread] ?? -1;
+    assert.ok(record.equals(threadRecord(thread, index)), `record ${index} of thread ${thread}`);
+    assert.is((starts[i] ?? 0) + record.length + OVERHEAD, ends[thread]?.[index], 'the LSN it was acknowledged with');
+    next[thread] = index + 1;
+  });
+  const reader = await JournalReader.open(path);
+  for (const [thread, index] of [[0, 0], [1, 500], [threads, records - 1]] as const) {
+    const record = threadRecord(thread, index);
+    const end = ends[thread]?.[index] ?? 0;
+    const read = await reader.readAt(end - record.length - OVERHEAD);
+    assert.equal([read.start, read.end], [end - record.length - OVERHEAD, end]);
+    sameBytes(read.payload, record, 'the record read at its LSN');
+  }
+  await reader.close();
+});
+
+each('no more than 64 producers, and a place that is given back is free', async (options, path) => {
+  await withJournal(path, options, async (journal) => {
+    const attached = Array.from({ length: 63 }, () => Journal.attach(journal.share()));
+    const error = await failureOf(() => Journal.attach(journal.share()));
+    assert.equal([error.code, error['path']], ['TIDEMARK_TOO_MANY_PRODUCERS', path]);
+    await Promise.all(attached.map((one, i) => one.append(String(i))));
+    await attached[7]?.close();
+    const again = Journal.attach(journal.share());
+    await again.append('again');
+    await Promise.all([again, ...attached].map((one) => one.close()));
+  });
+  const { records } = await readJournal(path);
+  assert.equal(records.map(String), [...Array.from({ length: 63 }, (_, i) => String(i)), 'again']);
+});
+
+each('an attached journal closes alone, and ends with its owner', async (options, path) => {
+  await withJournal(path, options, async (journal) => {
+    const attached = Journal.attach(journal.share());
+    const append = attached.append('from there');
+    await attached.close();
+    assert.is(await append, 22);
+    assert.is(await journal.append('still here'), 44);
+    const other = Journal.attach(journal.share());
+    await journal.close();
+    assert.is((await failureOf(() => other.append('too late'))).code, 'TIDEMARK_CLOSED');
+    assert.is((await failureOf(() => other.tryAppend('too late'))).code, 'TIDEMARK_CLOSED');
+    await within(other.close(), 'closing behind the owner');
+  });
+  sameRecords((await readJournal(path)).records, ['from there', 'still here']);
+});
+
+each('more journals on one scheduler than a ring has registered files', async (options, path) => {
+  const journals = await Promise.all(Array.from({ length: 20 }, (_, i) => Journal.open(`${path}-${i}`, { ...options, logBufferBytes: BUFFER })));
+  await Promise.all(journals.flatMap((journal, i) => [journal.append(pattern(i, 700)), journal.append('hello')]));
+  await Promise.all(journals.map((journal) => journal.close()));
+  for (const [i, { path: file }] of journals.entries()) {
+    sameBytes(readFileSync(file), Buffer.concat([frame(pattern(i, 700)), frame('hello')]), `journal ${i}`);
+  }
+});
+
+// ---- following -----------------------------------------------------------------------------------------------------
+
+each('follow gives what is there, then what comes, in order and durable', async (options, path) => {
+  const records = Array.from({ length: 600 }, (_, i) => pattern(i, (i * 37) % 900));
+  const journal = await Journal.open(path, options);
+  await Promise.all(records.slice(0, 200).map((record) => journal.append(record)));
+  const seen: Buffer[] = [];
+  const follower = (async () => {
+    for await (const { end, payload } of journal.follow()) {
+      assert.ok(end <= journal.durableLsn);
+      seen.push(Buffer.from(payload));
+    }
+  })();
+  for (let i = 200; i < 600; i += 50) {
+    void Promise.all(records.slice(i, i + 50).map((record) => journal.append(record)));
+    if (i === 400) await until(() => seen.length === 450);
+  }
+  await until(() => seen.length === 600);
+  await journal.close();
+  await within(follower, 'following a journal that is closed');
+  sameRecords(seen, records);
+});
+
+each('follow begins where it is told, and several may follow', async (options, path) => {
+  const records = ['a', 'b', 'c', 'd'];
+  const journal = await Journal.open(path, options);
+  await journal.appendBatch(records.slice(0, 3));
+  const followers = [0, 13, 39, 52].map(async (from) => {
+    const seen: string[] = [];
+    for await (const { payload } of journal.follow({ from })) {
+      seen.push(Buffer.from(payload).toString());
+      if (seen.at(-1) === 'd') break;
+    }
+    return seen;
+  });
+  // The last follower waits beyond the end of what is there.
+  await journal.append('d');
+  const expected = [records, records.slice(1), records.slice(3)];
+  assert.equal(await within(Promise.all(followers.slice(0, 3)), 'following'), expected);
+  await journal.close();
+  assert.equal(await within(Promise.resolve(followers[3]), 'following'), []);
+});
+
+each('an aborted follower throws the reason', async (options, path) => {
+  await withJournal(path, options, async (journal) => {
+    await journal.append('hello');
+    const follow = async (signal: AbortSignal, onRecord: () => void): Promise<void> => {
+      for await (const record of journal.follow({ signal })) {
+        assert.is(record.end, 17);
+        onRecord();
+      }
+    };
+    const reason = new Error('enough');
+    const caught = (promise: Promise<void>): Promise<unknown> => within(promise.then(() => 'no error', (error: unknown) => error), 'an aborted follower');
+    assert.is(await caught(follow(AbortSignal.abort(reason), () => undefined)), reason, 'aborted before');
+    const during = new AbortController();
+    assert.is(await caught(follow(during.signal, () => {
+      during.abort(reason);
+    })), reason, 'aborted at a record');
+    const waiting = new AbortController();
+    const waiter = follow(waiting.signal, () => {
+      // The follower takes this record and then waits for the next one.
+      setImmediate(() => {
+        waiting.abort(reason);
+      });
+    });
+    assert.is(await caught(waiter), reason, 'aborted while it waited');
+    assert.is(await journal.append('goes on'), 36);
+  });
+});
+
+each('a follower sees all that closing makes durable', async (options, path) => {
+  const journal = await Journal.open(path, options);
+  const seen: number[] = [];
+  const follower = (async () => {
+    for await (const { end } of journal.follow()) seen.push(end);
+  })();
+  await journal.append('first');
+  await until(() => seen.length === 1);
+  const appends = Array.from({ length: 3000 }, () => journal.append(Buffer.alloc(1000)));
+  const closed = journal.close();
+  await within(Promise.allSettled(appends), 'appending');
+  await closed;
+  await within(follower, 'following a journal that is closed');
+  assert.is(seen.length, 3001);
+  assert.is(seen.at(-1), journal.durableLsn);
+});
+
+// ---- the end -------------------------------------------------------------------------------------------------------
+
+each('close makes everything appended durable first', async (options, path) => {
+  for (const ack of ['durable', 'written', 'buffered'] as const) {
+    const records = [...Array.from({ length: 300 }, (_, i) => pattern(i, 900)), pattern(1000, 3 * BUFFER), 'last'];
+    const journal = await Journal.open(`${path}-${ack}`, { ...options, ack, logBufferBytes: BUFFER });
+    const appends = Promise.allSettled(records.map((record) => journal.append(record)));
+    await within(journal.close(), 'closing');
+    const expected = endsOf(records).map((value) => ({ status: 'fulfilled', value }));
+    assert.equal(await within(appends, 'appends before the end'), expected, ack);
+    assert.equal([journal.durableLsn, journal.reservedLsn], [sum(records), sum(records)]);
+    sameRecords((await readJournal(`${path}-${ack}`)).records, records);
+  }
+});
+
+each('submissions and syncs that are pending at the end are kept', async (options, path) => {
+  const journal = await Journal.open(path, { ...options, groupCommitWindow: 20_000 });
+  const { end, written, durable } = await journal.submit('hello');
+  const synced = journal.syncThrough(end);
+  await within(journal.close(), 'closing');
+  assert.equal(await within(Promise.all([written, durable, synced]), 'what was pending'), [17, 17, undefined]);
+});
+
+each('close may be called again, and disposing closes', async (options, path) => {
+  const journal = await Journal.open(path, options);
+  await journal.append('hello');
+  await Promise.all([journal.close(), journal.close(), journal[Symbol.asyncDispose]()]);
+  await journal.close();
+  const again = await Journal.open(path, options);
+  await again[Symbol.asyncDispose]();
+  assert.is((await failureOf(() => again.append('x'))).code, 'TIDEMARK_CLOSED');
+  assert.is(statSync(path).size, 17);
+});
+
+for (const backend of backends) {
+  test(`a process ends by itself once its appends are durable (${backend})`, async () => {
+    const path = newPath();
+    const child = runModule(`
+      import { Journal } from 'tidemark';
+      const journal = await Journal.open(process.argv[1]);
+      for (let i = 0; i < 100; i++) void journal.append('record ' + i);
+      const unnoticed = await Journal.open(process.argv[1] + '-idle');
+    `, [path], { TIDEMARK_BACKEND: backend });
+    assert.equal(await within(ended(child), 'the process'), { code: 0, signal: null, stdout: '', stderr: '' });
+    const { records } = await readJournal(path);
+    assert.equal(records.map(String), Array.from({ length: 100 }, (_, i) => `record ${i}`));
+    sameRecords((await readJournal(`${path}-idle`)).records, []);
+  });
+
+  test(`a scheduler that is closed poisons its journals and takes no others (${backend})`, async () => {
+    const scheduler = new IoScheduler({ backend });
+    const journal = await Journal.open(newPath(), { scheduler, preallocate: 0 });
+    assert.is(await journal.append('hello'), 17);
+    await scheduler.close();
+    const error = await failureOf(() => journal.append('x'));
+    assert.equal([error.code, error['lsn']], ['TIDEMARK_POISONED', 17]);
+    assert.is((error.cause as { code?: string }).code, 'TIDEMARK_WORKER_DIED');
+    assert.is((await failureOf(() => Journal.open(newPath(), { scheduler }))).code, 'TIDEMARK_CLOSED');
+  });
+}
+
+test.run();

@@ -1,0 +1,211 @@
+/**
+ * Kills processes that append, two hundred times, at random moments, and looks whether they told the truth.
+ *
+ * `TIDEMARK_SEED` repeats the moments of an earlier run.
+ */
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { Journal, JournalError, type Backend } from 'tidemark';
+import { schedulerOf, temporaryDirectory } from '../support.js';
+import { recordsOf, usableBackends } from '../fault/tools.js';
+import type { CrashTask } from '../programs/crash-child.js';
+import { nameOf, randomOf } from '../programs/records.js';
+
+const LIVES = 200;
+/** Processes at a time, each with a journal of its own. */
+const LANES = 3;
+/** Lives of one journal. */
+const LIVES_PER_JOURNAL = 20;
+/** A life counts from the first acknowledgement of its last thread. */
+const LIFE_MS_MIN = 5;
+const LIFE_MS_MAX = 60;
+const THREADS = 4;
+/** This part of the processes is killed while they start, open and recover. */
+const KILLED_EARLY = 0.2;
+const EARLY_MS_MAX = 600;
+/** Much less than the slowest disk gives, much more than nothing. */
+const ACKNOWLEDGED_MIN = LIVES * 20;
+const CHILD_BOUND_MS = 20_000;
+/** How long the kernel may need to let go of a killed process's files. */
+const UNLOCK_BOUND_MS = 5_000;
+
+const seed = Number(process.env['TIDEMARK_SEED'] ?? Date.now() % 1_000_000);
+console.log(`seed ${seed}`);
+
+const child = fileURLToPath(new URL('../programs/crash-child.js', import.meta.url));
+const test = suite('what was acknowledged outlives SIGKILL');
+const directory = temporaryDirectory();
+const backends = await usableBackends();
+
+/** What one thread of one life said before it was killed. */
+class Claims {
+  /** Records up to this number may have been appended. */
+  announced = -1;
+  /** Acknowledged: the record's number and the LSN that was answered. */
+  readonly acknowledged = new Map<number, number>();
+}
+
+/** Runs one child until it is killed; answers what its threads claimed. */
+function live(task: CrashTask, random: () => number): Promise<Map<number, Claims>> {
+  const early = random() < KILLED_EARLY;
+  const delayMs = early ? random() * EARLY_MS_MAX : LIFE_MS_MIN + random() * (LIFE_MS_MAX - LIFE_MS_MIN);
+  const process_ = spawn(process.execPath, [child, JSON.stringify(task)], { stdio: ['ignore', 'ignore', 'pipe', 'pipe'] });
+  const claims = new Map<number, Claims>();
+  let text = '';
+  let errors = '';
+  let started = false;
+  const killSoon = (): void => {
+    if (started) return;
+    started = true;
+    setTimeout(() => process_.kill('SIGKILL'), delayMs);
+  };
+  process_.stdio[3]?.on('data', (chunk: Buffer) => {
+    text += chunk.toString('latin1');
+    if (!started && Array.from({ length: THREADS }, (_, i) => `+ ${i} `).every((ack) => text.includes(ack))) killSoon();
+  });
+  process_.stderr?.on('data', (chunk: Buffer) => (errors += chunk.toString()));
+  if (early) killSoon();
+  const bound = setTimeout(() => process_.kill('SIGABRT'), CHILD_BOUND_MS);
+  return new Promise((resolve, reject) => {
+    process_.on('close', (code, signal) => {
+      clearTimeout(bound);
+      if (signal !== 'SIGKILL') {
+        reject(new Error(`the child of life ${task.life} ended with ${signal ?? code} before it was killed\n${errors}`));
+        return;
+      }
+      for (const line of text.split('\n')) {
+        const [kind, thread, sequence, lsn] = line.split(' ');
+        const ofThread = claims.get(Number(thread)) ?? new Claims();
+        if (kind === '!') ofThread.announced = Number(sequence);
+        else if (kind === '+') ofThread.acknowledged.set(Number(sequence), Number(lsn));
+        else continue;
+        claims.set(Number(thread), ofThread);
+      }
+      resolve(claims);
+    });
+  });
+}
+
+/** Recovers a journal as its next user would, and answers its end and number of records. */
+async function recovered(path: string, backend: Backend['kind']): Promise<{ end: number; records: number }> {
+  const bound = performance.now() + UNLOCK_BOUND_MS;
+  for (;;) {
+    try {
+      const journal = await Journal.open(path, { scheduler: schedulerOf(backend), preallocate: 0, logBufferBytes: 65_536 });
+      const { durableLsn: end, openReport } = journal;
+      await journal.close();
+      return { end, records: openReport?.records ?? -1 };
+    } catch (error) {
+      const locked = error instanceof JournalError && error.code === 'TIDEMARK_LOCKED';
+      if (!locked || performance.now() > bound) throw error;
+      stillLocked++;
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+  }
+}
+
+let stillLocked = 0;
+
+interface Found {
+  readonly end: number;
+  readonly records: number;
+}
+
+/** What the records from `from` on say against the claims: one line per lie. */
+async function lies(path: string, from: number, life: number, claims: ReadonlyMap<number, Claims>): Promise<{ lies: string[]; records: number }> {
+  const { records, state } = await recordsOf(path, from);
+  const found: string[] = [];
+  if (state !== 'clean-end') found.push(`the recovered journal ends with ${state}`);
+  const nextOf = new Map<number, number>();
+  for (const { start, end, payload } of records) {
+    const name = nameOf(payload);
+    if (name === undefined || name.life !== life) {
+      found.push(`the record at LSN ${start} was not appended by this life`);
+      continue;
+    }
+    const claim = claims.get(name.thread);
+    if (claim === undefined || name.sequence > claim.announced) found.push(`record ${name.thread}/${name.sequence} was never appended`);
+    const expected = nextOf.get(name.thread) ?? 0;
+    if (name.sequence !== expected) found.push(`record ${name.thread}/${name.sequence} comes where ${expected} should`);
+    nextOf.set(name.thread, name.sequence + 1);
+    const lsn = claim?.acknowledged.get(name.sequence) ?? -1;
+    if (lsn !== -1 && lsn !== end) found.push(`record ${name.thread}/${name.sequence} ends at ${end}, acknowledged was ${lsn}`);
+  }
+  for (const [thread, { acknowledged }] of claims) {
+    const first = nextOf.get(thread) ?? 0;
+    for (const sequence of acknowledged.keys()) {
+      if (sequence >= first) found.push(`record ${thread}/${sequence} was acknowledged and is lost`);
+    }
+  }
+  return { lies: found, records: records.length };
+}
+
+interface LaneResult {
+  acknowledged: number;
+  threads: number;
+  readonly lies: string[];
+}
+
+/** Several lives of one journal after the other. */
+async function lane(path: string, first: number, lives: number, task: Pick<CrashTask, 'backend' | 'direct' | 'preallocate' | 'cheats'>): Promise<LaneResult> {
+  const result: LaneResult = { acknowledged: 0, threads: 0, lies: [] };
+  let before: Found = { end: 0, records: 0 };
+  for (let life = first; life < first + lives; life++) {
+    const random = randomOf(seed * 1000 + life);
+    const claims = await live({ ...task, path, life }, random);
+    const after = await recovered(path, task.backend);
+    const checked = await lies(path, before.end, life, claims);
+    if (after.records !== before.records + checked.records) {
+      checked.lies.push(`recovery counted ${after.records} records, ${before.records} and ${checked.records} were read`);
+    }
+    result.lies.push(...checked.lies.slice(0, 5).map((lie) => `life ${life}: ${lie}`));
+    for (const { acknowledged } of claims.values()) {
+      result.acknowledged += acknowledged.size;
+      if (acknowledged.size > 0) result.threads++;
+    }
+    before = after;
+  }
+  return result;
+}
+
+const variants = backends.flatMap((backend) => [
+  { backend, direct: true, preallocate: 1024 * 1024 },
+  { backend, direct: false, preallocate: 0 },
+]);
+
+let nextLife = 0;
+for (const variant of variants) {
+  const lives = LIVES / variants.length;
+  const firstLife = nextLife;
+  nextLife += lives;
+  test(`${lives} times on ${variant.backend}, ${variant.direct ? 'direct' : 'buffered'}`, async () => {
+    const journals = Array.from({ length: Math.ceil(lives / LIVES_PER_JOURNAL) }, (_, i) => ({
+      path: join(directory, `${variant.backend}-${variant.direct}-${i}`),
+      first: firstLife + i * LIVES_PER_JOURNAL,
+      lives: Math.min(LIVES_PER_JOURNAL, lives - i * LIVES_PER_JOURNAL),
+    }));
+    assert.ok(journals.length <= LANES, 'each journal has a lane');
+    const results = await Promise.all(journals.map(({ path, first, lives: count }) => lane(path, first, count, { ...variant, cheats: false })));
+    const acknowledged = results.reduce((sum, { acknowledged: count }) => sum + count, 0);
+    const threads = results.reduce((sum, { threads: count }) => sum + count, 0);
+    console.log(`${variant.backend}, direct ${variant.direct}: ${acknowledged} acknowledged, locked ${stillLocked} times, seed ${seed}`);
+    assert.equal(results.flatMap(({ lies: told }) => told), []);
+    assert.ok(acknowledged > ACKNOWLEDGED_MIN / variants.length, `${acknowledged} records were acknowledged`);
+    // Those killed early are the exception.
+    assert.ok(threads > 2 * lives, `${threads} threads of ${lives} lives acknowledged something`);
+  });
+}
+
+test('a process that acknowledges before it appends is caught', async () => {
+  for (const backend of backends) {
+    const { lies: caught, acknowledged } = await lane(join(directory, `cheat-${backend}`), nextLife, 4, { backend, direct: false, preallocate: 0, cheats: true });
+    nextLife += 4;
+    assert.ok(acknowledged > 0, 'it acknowledged something');
+    assert.ok(caught.some((lie) => lie.endsWith('was acknowledged and is lost')), `the check found only: ${caught.join('; ')}`);
+  }
+});
+
+test.run();
