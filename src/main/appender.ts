@@ -18,8 +18,10 @@ export interface AppenderOptions {
   readonly threads: Threads;
   readonly queueBytesMax: number;
   readonly whenQueueFull: 'wait' | 'throw';
-  /** The reason why nothing can be appended any more, if there is one. */
+  /** The reason why nothing can be appended any more, if there is one: poisoned or closed. */
   readonly failure: () => Error | undefined;
+  /** The reason why nothing becomes durable any more, if there is one. */
+  readonly poisoned: () => Error | undefined;
 }
 
 /** Most bytes that a large record copies before the event loop gets its turn. */
@@ -49,7 +51,7 @@ export class Appender {
     this.#log = log;
     this.#options = options;
     this.#producer = new Producer(control, log, options.slot);
-    this.waiters = new DurableWaiters(control, options.threads, { failure: options.failure, onProgress: () => this.#drain() });
+    this.waiters = new DurableWaiters(control, options.threads, { poisoned: options.poisoned, onProgress: () => this.#drain() });
   }
 
   /** Bytes that wait for room in the log buffer. */
@@ -76,7 +78,7 @@ export class Appender {
     const totalBytes = lengths.reduce((sum, length) => sum + frameBytes(length), 0);
     const failure = this.#options.failure();
     if (failure !== undefined) return Promise.reject(failure);
-    const fits = this.#queue.length === 0 && totalBytes <= this.#log.capacity;
+    const fits = this.#queue.length === 0 && totalBytes <= this.#log.wholeBytesMax;
     const start = fits ? this.#producer.tryAppendBatch(records, lengths, totalBytes) : -1;
     if (start < 0) return this.#enqueue(records, lengths).then((reserved) => this.#acknowledge(reserved + totalBytes, level));
     return this.#acknowledge(start + totalBytes, level);
@@ -85,8 +87,8 @@ export class Appender {
   /** The LSN after the record, or undefined when there is no room now. Never waits. */
   tryAppend(record: RecordBytes): number | undefined {
     const recordBytes = this.#check(record);
-    if (frameBytes(recordBytes) > this.#log.capacity) {
-      throw tooLarge(`a record of ${recordBytes} bytes never fits the log buffer of ${this.#log.capacity} bytes; use append()`, this.#options.path);
+    if (frameBytes(recordBytes) > this.#log.wholeBytesMax) {
+      throw tooLarge(`a record of ${recordBytes} bytes is not sure to fit the log buffer of ${this.#log.capacity} bytes; use append()`, this.#options.path);
     }
     const failure = this.#options.failure();
     if (failure !== undefined) throw failure;
@@ -121,7 +123,7 @@ export class Appender {
 
   /** Start of the frame, or -1: no room, others wait before it, or nothing can be appended (the queue then tells why). */
   #tryAppend(record: RecordBytes, recordBytes: number): number {
-    if (this.#queue.length > 0 || frameBytes(recordBytes) > this.#log.capacity) return -1;
+    if (this.#queue.length > 0 || frameBytes(recordBytes) > this.#log.wholeBytesMax) return -1;
     if (this.#options.failure() !== undefined) return -1;
     return this.#producer.tryAppend(record, recordBytes);
   }
@@ -182,7 +184,7 @@ export class Appender {
 
   /** Start of the range once all of it is in the log buffer, or -1. */
   #place(next: Queued): number {
-    if (next.totalBytes <= this.#log.capacity) {
+    if (next.totalBytes <= this.#log.wholeBytesMax) {
       return this.#producer.tryAppendBatch(next.records, next.lengths, next.totalBytes);
     }
     if (this.#streaming === undefined) {

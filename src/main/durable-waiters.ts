@@ -83,8 +83,8 @@ class WaiterQueue {
 export type Watermark = 'durable' | 'written';
 
 export interface WaiterHooks {
-  /** The reason why nothing will come any more, if there is one. */
-  readonly failure: () => Error | undefined;
+  /** The reason why nothing becomes durable any more, if there is one. */
+  readonly poisoned: () => Error | undefined;
   /** Called after each look: room may have appeared for queued records. Answers whether some still wait. */
   readonly onProgress: () => boolean;
 }
@@ -142,12 +142,12 @@ export class DurableWaiters {
     this.#begin();
   }
 
-  /** Resolves once the durable watermark is beyond `lsn`, or when it never will be. */
-  durableBeyond(lsn: number): Promise<void> {
-    return new Promise((resolve) => {
-      this.#observers.add({ beyond: lsn, notify: resolve });
-      if (!this.#looking) this.#sleep();
-    });
+  /** Calls `notify` once when the durable watermark is beyond `lsn`, or never will be. Answers how to take that back. */
+  onDurableBeyond(lsn: number, notify: () => void): () => void {
+    const observer = { beyond: lsn, notify };
+    this.#observers.add(observer);
+    if (!this.#looking) this.#sleep();
+    return () => this.#observers.delete(observer);
   }
 
   dispose(): void {
@@ -224,7 +224,7 @@ export class DurableWaiters {
     this.#durableSeen = durable;
     if (moved) this.#measure();
     this.#queued = this.#hooks.onProgress();
-    const failure = this.#hooks.failure();
+    const failure = this.#hooks.poisoned();
     if (failure !== undefined) {
       this.#durable.rejectAll(failure);
       this.#written.rejectAll(failure);

@@ -13,8 +13,8 @@ export interface FollowOptions {
 /** What following needs to know of the journal. */
 export interface FollowSource {
   durableLsn(): number;
-  /** Resolves once the durable watermark is beyond `lsn`, or never will be. */
-  durableBeyond(lsn: number): Promise<void>;
+  /** Calls `notify` once when the durable watermark is beyond `lsn`, or never will be. Answers how to take that back. */
+  onDurableBeyond(lsn: number, notify: () => void): () => void;
   ended(): boolean;
   failure(): Error | undefined;
 }
@@ -26,7 +26,6 @@ export async function* followJournal(
   source: FollowSource,
 ): AsyncGenerator<JournalRecord, void, void> {
   signal?.throwIfAborted();
-  const aborted = abortion(signal);
   const handle = await openRegularFile(path);
   try {
     let position = from;
@@ -45,11 +44,10 @@ export async function* followJournal(
       const failure = source.failure();
       if (failure !== undefined) throw failure;
       if (source.ended()) return;
-      await Promise.race([source.durableBeyond(position), aborted.promise]);
+      await wake(source, position, signal);
       signal?.throwIfAborted();
     }
   } finally {
-    aborted.dispose();
     await handle.close();
   }
 }
@@ -58,12 +56,15 @@ function damage(path: string, lsn: number, detail: string): JournalError {
   return new JournalError('TIDEMARK_CORRUPT', `no record at LSN ${lsn} of '${path}', which is durable: ${detail}`, { path, lsn });
 }
 
-/** A promise that resolves when the signal fires, and leaves no listener behind. */
-function abortion(signal: AbortSignal | undefined): { promise: Promise<void>; dispose: () => void } {
-  let fire: () => void = () => undefined;
-  const promise = new Promise<void>((resolve) => {
-    fire = resolve;
+/** Waits for the watermark or the signal, and leaves nothing behind on either. */
+async function wake(source: FollowSource, position: number, signal: AbortSignal | undefined): Promise<void> {
+  let cancel: () => void = () => undefined;
+  let resolveOnAbort: () => void = () => undefined;
+  await new Promise<void>((resolve) => {
+    resolveOnAbort = resolve;
+    signal?.addEventListener('abort', resolveOnAbort, { once: true });
+    cancel = source.onDurableBeyond(position, resolve);
   });
-  signal?.addEventListener('abort', fire, { once: true });
-  return { promise, dispose: () => signal?.removeEventListener('abort', fire) };
+  cancel();
+  signal?.removeEventListener('abort', resolveOnAbort);
 }

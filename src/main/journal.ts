@@ -122,9 +122,12 @@ export class Journal {
     let journal: Journal | undefined;
     let seat: WriterSeat | undefined;
     try {
-      seat = await scheduler.takeSeat((cause) => {
-        if (journal === undefined) control.poison(POISON.workerDied);
-        else journal.#workerDied(cause);
+      seat = await scheduler.takeSeat({
+        workerDied: (cause) => {
+          if (journal === undefined) control.poison(POISON.workerDied);
+          else journal.#workerDied(cause);
+        },
+        close: () => journal?.close() ?? Promise.resolve(),
       });
       journal = new Journal(absolute, resolved, control, log, { scheduler, seat, id, opened });
       await seat.worker.call('attach', {
@@ -168,7 +171,7 @@ export class Journal {
     this.#control = control;
     this.#owner = 'seat' in from ? from : undefined;
     this.backend = 'seat' in from ? from.seat.backend : from.backend;
-    this.directActive = 'seat' in from ? from.opened.file.directDescriptor !== undefined : from.directActive;
+    this.directActive = 'seat' in from ? from.opened.file.direct : from.directActive;
     this.directReason = 'seat' in from ? directReason(from.opened) : from.directReason;
     const { threads } = selectPlatform();
     this.#slot = control.claimSlot(threads.currentId(), (thread) => threads.isAlive(thread));
@@ -181,7 +184,7 @@ export class Journal {
       backend: this.backend, directActive: this.directActive, directReason: this.directReason,
     };
     this.#appender = new Appender(control, new LogBuffer(log), {
-      path, slot: this.#slot, threads, queueBytesMax, whenQueueFull, failure: () => this.#whyNot(),
+      path, slot: this.#slot, threads, queueBytesMax, whenQueueFull, failure: () => this.#whyNot(), poisoned: () => this.#poisonError(),
     });
   }
 
@@ -209,7 +212,6 @@ export class Journal {
     try {
       this.#checkUsable();
       if (!Array.isArray(records)) check.fail('records', 'an array of records', records);
-      if (records.length === 0) return Promise.resolve(this.reservedLsn);
       return this.#appender.appendBatch(records as readonly RecordBytes[], this.ack);
     } catch (error) {
       return Promise.reject(error as Error);
@@ -292,6 +294,7 @@ export class Journal {
 
   /** Writes zeros until at least `bytes` of prepared space lie ahead of the log. Stops early, silently, on a full disk. */
   async preallocate(bytes: number): Promise<void> {
+    check.required('bytes', bytes, 'a number of bytes');
     check.integer('bytes', bytes, 0, 1, Number.MAX_SAFE_INTEGER);
     const { seat, id } = this.#ownerOnly('preallocate');
     await seat.worker.call('prepare', id, bytes);
@@ -299,7 +302,8 @@ export class Journal {
 
   /** Tells the kernel how a range of the file will be read (posix_fadvise(2)). `bytes` 0 means to the end. */
   async advise(advice: Advice, range: { readonly offset?: number; readonly bytes?: number } = {}): Promise<void> {
-    check.oneOf('advice', advice, advice, ADVICE);
+    check.required('advice', advice, 'a kind of advice');
+    check.oneOf('advice', advice, 'normal', ADVICE);
     check.checkKeys('range', range, ['offset', 'bytes']);
     const offset = check.integer('range.offset', range.offset, 0, 0, Number.MAX_SAFE_INTEGER);
     const bytes = check.integer('range.bytes', range.bytes, 0, 0, Number.MAX_SAFE_INTEGER);
@@ -326,7 +330,7 @@ export class Journal {
     this.#checkUsable();
     return followJournal(this.path, from, signal, {
       durableLsn: () => this.durableLsn,
-      durableBeyond: (lsn) => this.#appender.waiters.durableBeyond(lsn),
+      onDurableBeyond: (lsn, notify) => this.#appender.waiters.onDurableBeyond(lsn, notify),
       ended: () => this.#closing !== undefined || this.#control.closed,
       failure: () => this.#poisonError(),
     });
@@ -440,7 +444,7 @@ export class Journal {
 }
 
 function directReason(opened: OpenedJournal): string {
-  if (opened.file.directDescriptor !== undefined) return `direct IO with sectors of ${opened.file.sectorBytes} bytes`;
+  if (opened.file.direct) return `direct IO with sectors of ${opened.file.sectorBytes} bytes`;
   return opened.directRefused ?? 'direct IO was not asked for';
 }
 

@@ -23,6 +23,10 @@ export function checkKeys(name: string, options: unknown, known: readonly string
   }
 }
 
+export function required(name: string, value: unknown, expected: string): void {
+  if (value === undefined) fail(name, expected, value);
+}
+
 export function integer(name: string, value: unknown, fallback: number, min: number, max: number): number {
   if (value === undefined) return fallback;
   if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max) {

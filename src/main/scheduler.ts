@@ -51,10 +51,17 @@ export interface WriterSeat {
   leave(): void;
 }
 
+/** What a scheduler asks of the journals on it. */
+export interface Tenant {
+  /** The thread ended while the seat was taken. */
+  readonly workerDied: (cause: Error) => void;
+  /** The scheduler closes. */
+  readonly close: () => Promise<void>;
+}
+
 interface Writer {
   readonly worker: Promise<DedicatedWorker>;
-  readonly onDeath: Set<(cause: Error) => void>;
-  seats: number;
+  readonly tenants: Set<Tenant>;
 }
 
 export class IoScheduler {
@@ -68,7 +75,7 @@ export class IoScheduler {
   readonly #writers: Writer[] = [];
   #filePool: Piscina | undefined;
   readonly #fileLane: PQueue;
-  #closed = false;
+  #closing: Promise<void> | undefined;
 
   constructor(options: IoSchedulerOptions = {}) {
     checkKeys('options', options, OPTIONS);
@@ -94,21 +101,19 @@ export class IoScheduler {
 
   /** Runs a task on a file worker. */
   async runFileTask<T>(task: FileTask): Promise<T> {
-    this.#checkOpen();
     const pool = (this.#filePool ??= createPool(this.#workerUrl, this.#fileWorkers));
     const outcome = await this.#fileLane.add(() => pool.run(task) as Promise<Outcome<T>>);
     return valueOf(outcome);
   }
 
-  /** Finds the writer thread with the fewest journals. `onDeath` is called if it ends while the seat is taken. */
-  async takeSeat(onDeath: (cause: Error) => void): Promise<WriterSeat> {
+  /** Gives a journal its place on the writer thread with the fewest of them. */
+  async takeSeat(tenant: Tenant): Promise<WriterSeat> {
     const backend = await this.backend();
     const writer = this.#leastBusyWriter(backend.kind);
-    writer.seats++;
     const leave = (): void => {
-      if (writer.onDeath.delete(onDeath)) writer.seats--;
+      writer.tenants.delete(tenant);
     };
-    writer.onDeath.add(onDeath);
+    writer.tenants.add(tenant);
     try {
       return { worker: await writer.worker, backend, leave };
     } catch (error) {
@@ -117,15 +122,16 @@ export class IoScheduler {
     }
   }
 
-  /** Ends the worker threads. Journals that are still open on them are poisoned. */
-  async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
+  /** Closes the journals that are open on it, then ends its threads. */
+  close(): Promise<void> {
+    this.#closing ??= this.#shutDown();
+    return this.#closing;
+  }
+
+  async #shutDown(): Promise<void> {
+    await Promise.allSettled(this.#writers.flatMap(({ tenants }) => [...tenants].map((tenant) => tenant.close())));
     await this.#fileLane.onIdle();
-    for (const writer of this.#writers.splice(0)) {
-      for (const onDeath of writer.onDeath) onDeath(new JournalError('TIDEMARK_WORKER_DIED', 'the scheduler was closed'));
-      await writer.worker.then((worker) => worker.close(), () => undefined);
-    }
+    for (const { worker } of this.#writers.splice(0)) await worker.then((started) => started.close(), () => undefined);
     await this.#filePool?.destroy();
   }
 
@@ -134,7 +140,7 @@ export class IoScheduler {
   }
 
   #checkOpen(): void {
-    if (this.#closed) throw new JournalError('TIDEMARK_CLOSED', 'the scheduler is closed');
+    if (this.#closing !== undefined) throw new JournalError('TIDEMARK_CLOSED', 'the scheduler is closed');
   }
 
   async #chooseBackend(): Promise<Backend> {
@@ -161,14 +167,14 @@ export class IoScheduler {
   }
 
   #leastBusyWriter(kind: BackendKind): Writer {
-    const least = this.#writers.toSorted((a, b) => a.seats - b.seats)[0];
+    const least = this.#writers.toSorted((a, b) => a.tenants.size - b.tenants.size)[0];
     const most = kind === 'io_uring' ? 1 : this.#writersMax;
-    if (least !== undefined && (least.seats === 0 || this.#writers.length >= most)) return least;
+    if (least !== undefined && (least.tenants.size === 0 || this.#writers.length >= most)) return least;
     return this.#startWriter(kind);
   }
 
   #startWriter(kind: BackendKind): Writer {
-    const onDeath = new Set<(cause: Error) => void>();
+    const tenants = new Set<Tenant>();
     const remove = (): void => {
       const index = this.#writers.indexOf(writer);
       if (index >= 0) this.#writers.splice(index, 1);
@@ -182,10 +188,10 @@ export class IoScheduler {
       ringEntries: this.#ringEntries,
       onDeath: (cause) => {
         remove();
-        for (const tell of onDeath) tell(cause);
+        for (const tenant of tenants) tenant.workerDied(cause);
       },
     });
-    const writer: Writer = { worker, onDeath, seats: 0 };
+    const writer: Writer = { worker, tenants };
     this.#writers.push(writer);
     worker.catch(remove);
     return writer;

@@ -17,37 +17,37 @@ import { recover, type Verdict } from './recovery.js';
 const COPY_BYTES = 1024 * 1024;
 
 export function openJournal(files: Files, task: OpenJournalTask): OpenedJournal {
-  const { descriptor, created } = openLocked(files, task);
-  let directDescriptor: number | undefined;
+  const { descriptor: lockDescriptor, created } = openLocked(files, task);
+  let writing: WriteDescriptor | undefined;
   try {
-    const verdict = recover(files, descriptor);
-    const torn = settle(files, task.path, descriptor, verdict);
+    const verdict = recover(files, lockDescriptor);
+    const torn = settle(files, task.path, lockDescriptor, verdict);
     const end = verdict.kind === 'not-a-journal' ? 0 : verdict.end;
-    files.syncFull(descriptor);
+    files.syncFull(lockDescriptor);
     files.syncDirectory(dirname(realpathSync(task.path)));
-    const direct = task.direct ? openDirect(files, task.path, descriptor) : undefined;
-    directDescriptor = direct?.descriptor;
-    const sectorBytes = direct?.sectorBytes ?? 1;
-    startWindow(files, descriptor, task, end, sectorBytes);
-    const filesystem = files.filesystem(descriptor);
+    writing = openForWriting(files, task, lockDescriptor);
+    const { sectorBytes } = writing;
+    startWindow(files, lockDescriptor, task, end, sectorBytes);
+    const filesystem = files.filesystem(lockDescriptor);
     return {
       file: {
-        descriptor,
-        directDescriptor,
+        lockDescriptor,
+        descriptor: writing.descriptor,
+        direct: writing.direct,
         sectorBytes,
-        dsyncWrites: directDescriptor !== undefined && filesystem.dsyncWrites,
-        spaceEnd: files.status(descriptor).sizeBytes,
+        dsyncWrites: writing.direct && filesystem.dsyncWrites,
+        spaceEnd: files.status(lockDescriptor).sizeBytes,
       },
       end,
       records: verdict.kind === 'clean' || verdict.kind === 'torn' ? verdict.records : 0,
       created,
       filesystem: filesystem.name,
       torn,
-      directRefused: direct?.refused,
+      directRefused: writing.refused,
     };
   } catch (error) {
-    files.close(descriptor);
-    if (directDescriptor !== undefined) files.close(directDescriptor);
+    files.close(lockDescriptor);
+    if (writing !== undefined) files.close(writing.descriptor);
     throw error;
   }
 }
@@ -160,20 +160,36 @@ function createAside(files: Files, base: string, mode: number): { name: string; 
   }
 }
 
-/** Opens the file once more for direct IO, or says why that is refused. */
-function openDirect(files: Files, path: string, descriptor: number): { descriptor?: number; sectorBytes?: number; refused?: string } {
-  let direct: number;
+interface WriteDescriptor {
+  readonly descriptor: number;
+  readonly direct: boolean;
+  /** 1 when writes are buffered. */
+  readonly sectorBytes: number;
+  /** Why direct IO is off although it was asked for. */
+  readonly refused: string | undefined;
+}
+
+/** Opens the locked file once more for writing: direct if asked for and possible, else buffered, saying why. */
+function openForWriting(files: Files, task: OpenJournalTask, lockDescriptor: number): WriteDescriptor {
+  // By descriptor, not by path: it is the very file that was locked and recovered.
+  const self = `/proc/self/fd/${lockDescriptor}`;
+  const buffered = (refused: string | undefined): WriteDescriptor => ({
+    descriptor: files.open(self, { write: true }), direct: false, sectorBytes: 1, refused,
+  });
+  if (!task.direct) return buffered(undefined);
+  let descriptor: number;
   try {
-    direct = files.open(`/proc/self/fd/${descriptor}`, { write: true, direct: true });
+    descriptor = files.open(self, { write: true, direct: true });
   } catch (error) {
     if (!(error instanceof IoError)) throw error;
-    return { refused: `opening '${path}' with O_DIRECT failed: ${error.errnoName}` };
+    return buffered(`opening '${task.path}' with O_DIRECT failed: ${error.errnoName}`);
   }
-  const probed = files.probeDirect(direct);
-  const usable = probed.available && probed.offsetAlignment <= LOG_BUFFER_ALIGNMENT && probed.memoryAlignment <= LOG_BUFFER_ALIGNMENT;
-  if (usable) return { descriptor: direct, sectorBytes: Math.max(probed.offsetAlignment, 512) };
-  files.close(direct);
-  return { refused: probed.available ? `direct IO needs an alignment of ${probed.offsetAlignment} bytes` : probed.reason };
+  const probed = files.probeDirect(descriptor);
+  if (probed.available && probed.offsetAlignment <= LOG_BUFFER_ALIGNMENT && probed.memoryAlignment <= LOG_BUFFER_ALIGNMENT) {
+    return { descriptor, direct: true, sectorBytes: Math.max(probed.offsetAlignment, 512), refused: undefined };
+  }
+  files.close(descriptor);
+  return buffered(probed.available ? `direct IO needs an alignment of ${probed.offsetAlignment} bytes` : probed.reason);
 }
 
 /** Sets the watermarks to the journal's end and loads the partial sector before it, which direct writes write again. */
@@ -190,14 +206,14 @@ function startWindow(files: Files, descriptor: number, task: OpenJournalTask, en
 
 /** Cuts prepared space off, syncs and closes; the lock goes with the descriptor. */
 export function closeJournal(files: Files, task: CloseJournalTask): void {
-  const { descriptor, directDescriptor } = task.file;
+  const { lockDescriptor, descriptor } = task.file;
   try {
     if (task.end !== undefined && files.status(descriptor).sizeBytes > task.end) {
       files.truncate(descriptor, task.end);
       files.syncFull(descriptor);
     }
   } finally {
-    if (directDescriptor !== undefined) files.close(directDescriptor);
     files.close(descriptor);
+    files.close(lockDescriptor);
   }
 }

@@ -59,7 +59,9 @@ export function recover(files: Files, descriptor: number): Verdict {
   if (records === 0 && !startsLikeJournal(source)) {
     return { kind: 'not-a-journal', detail: tail.detail };
   }
-  const laterFrame = findFrame(source, firstProof(source, tail));
+  // The batch of the damaged bytes was durable before one that begins this far behind them was written. The damaged frame's
+  // own length proves nothing: it may be what is damaged.
+  const laterFrame = findFrame(source, end + FILE_BATCH_BYTES_MAX);
   if (laterFrame !== undefined) return { kind: 'corrupt', end, tail, laterFrame };
   return { kind: 'torn', end, records, tail, dataEnd: findDataEnd(source, end) };
 }
@@ -70,18 +72,6 @@ function startsLikeJournal(source: BlockingSource): boolean {
   const magic = Buffer.alloc(4);
   magic.writeUInt32BE(RECORD_MAGIC);
   return magic.subarray(0, head.length).equals(head) || findFrame(source, 0) !== undefined;
-}
-
-/**
- * From where on a whole frame proves corruption: a batch's length behind the damage, since the batch of the damaged
- * bytes was durable before the next one began, and outside the damaged frame, whose payload may hold anything.
- */
-function firstProof(source: BlockingSource, tail: Tail): number {
-  const from = tail.position + FILE_BATCH_BYTES_MAX;
-  if (tail.state !== 'checksum-mismatch') return from;
-  const header = source.read(tail.position, HEADER_BYTES);
-  const recordBytes = new DataView(header.buffer, header.byteOffset).getUint32(4, true);
-  return Math.max(from, tail.position + frameBytes(recordBytes));
 }
 
 /** The start of the first whole, valid frame at or after `from`. */

@@ -71,11 +71,11 @@ export class WriteSide {
   }
 
   get direct(): boolean {
-    return this.file.directDescriptor !== undefined;
+    return this.file.direct;
   }
 
   get descriptor(): number {
-    return this.file.directDescriptor ?? this.file.descriptor;
+    return this.file.descriptor;
   }
 
   get taken(): number {

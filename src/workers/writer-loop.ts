@@ -98,7 +98,10 @@ export class JournalLoop {
       this.#windowSince = undefined;
       return false;
     }
-    this.runSoon();
+    // Timers count whole milliseconds; the rest is waited for turn by turn.
+    const leftMs = windowUs / 1000 - (now - this.#windowSince);
+    if (leftMs > 2) setTimeout(() => this.run(), leftMs - 1);
+    else this.runSoon();
     return true;
   }
 

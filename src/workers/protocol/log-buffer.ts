@@ -36,6 +36,14 @@ export class LogBuffer {
     this.#view = new DataView(buffer, skipBytes, capacity);
   }
 
+  /**
+   * The longest range that is sure to fit at once. The window begins with a sector that is durable only in part, so the
+   * whole capacity may never be free.
+   */
+  get wholeBytesMax(): number {
+    return this.capacity - LOG_BUFFER_ALIGNMENT;
+  }
+
   /** Where byte `lsn` of the log lies in {@link bytes}. */
   position(lsn: number): number {
     // The capacity is a power of two but an LSN has up to 53 bits, so no bit mask.

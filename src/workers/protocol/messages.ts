@@ -13,10 +13,11 @@ export interface SharedJournal {
 
 /** How the write side reaches the file. */
 export interface JournalFile {
-  /** Descriptor that holds the lock and serves buffered writes. */
+  /** Descriptor that holds the lock. Nothing is written through it, so that no write in flight holds the lock longer. */
+  readonly lockDescriptor: number;
+  /** Descriptor for writing, opened for direct IO if that is active. */
   readonly descriptor: number;
-  /** Descriptor opened for direct IO; undefined when writes are buffered. */
-  readonly directDescriptor: number | undefined;
+  readonly direct: boolean;
   /** Writes are cut at multiples of this. 1 when they are buffered. */
   readonly sectorBytes: number;
   /** Writes carry RWF_DSYNC where the backend can, instead of a sync after them. */
