@@ -138,7 +138,7 @@ export class IoUring {
    */
   registerBuffers(buffers: readonly Uint8Array[]): void {
     this.#checkOpen();
-    if (!Array.isArray(buffers)) check.fail('buffers', 'an array of Uint8Array', buffers);
+    check.list('buffers', buffers);
     const { bufferSlots } = this.#ring;
     if (buffers.length > bufferSlots) check.fail('buffers.length', `at most ${bufferSlots}`, buffers.length);
     buffers.forEach((buffer, i) => {

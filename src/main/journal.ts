@@ -203,7 +203,7 @@ export class Journal {
       this.#checkUsable();
       return this.#appender.append(record, this.ack);
     } catch (error) {
-      return Promise.reject(error as Error);
+      return Promise.reject(asError(error));
     }
   }
 
@@ -211,10 +211,10 @@ export class Journal {
   appendBatch(records: readonly RecordBytes[]): Promise<number> {
     try {
       this.#checkUsable();
-      if (!Array.isArray(records)) check.fail('records', 'an array of records', records);
-      return this.#appender.appendBatch(records as readonly RecordBytes[], this.ack);
+      check.list('records', records);
+      return this.#appender.appendBatch(records, this.ack);
     } catch (error) {
-      return Promise.reject(error as Error);
+      return Promise.reject(asError(error));
     }
   }
 
@@ -451,4 +451,8 @@ function directReason(opened: OpenedJournal): string {
 function createLogBuffer(capacity: number): SharedLogBuffer {
   const buffer = new SharedArrayBuffer(capacity + LOG_BUFFER_ALIGNMENT);
   return { buffer, skipBytes: alignmentSkip(buffer, LOG_BUFFER_ALIGNMENT), capacity };
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
 }

@@ -27,6 +27,10 @@ export function required(name: string, value: unknown, expected: string): void {
   if (value === undefined) fail(name, expected, value);
 }
 
+export function list(name: string, value: unknown): void {
+  if (!Array.isArray(value)) fail(name, 'an array', value);
+}
+
 export function integer(name: string, value: unknown, fallback: number, min: number, max: number): number {
   if (value === undefined) return fallback;
   if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max) {

@@ -146,13 +146,13 @@ export function toWire(error: unknown): WireError {
     family,
     message: error.message,
     stack: error.stack,
-    fields: { ...error, cause: undefined },
+    fields: Object.fromEntries(Object.entries(error)),
     cause: error.cause === undefined ? undefined : toWire(error.cause),
   };
 }
 
 export function fromWire(wire: WireError): Error {
-  const error = Object.create(FAMILIES[wire.family].prototype as object) as Error;
+  const error = Object.create(FAMILIES[wire.family].prototype) as Error;
   const define = (key: string, value: unknown, enumerable: boolean): void => {
     Object.defineProperty(error, key, { value, enumerable, writable: true, configurable: true });
   };

@@ -41,13 +41,16 @@ export function addressOf(view: Uint8Array): number {
   return address;
 }
 
-type Native = (...args: (number | bigint | string | null | ArrayBufferView)[]) => number;
+type Argument = number | bigint | string | null | ArrayBufferView;
+type Native = (...args: Argument[]) => number;
+/** koffi answers a 64-bit result as a bigint where it exceeds 2^53. */
+type Bound = (...args: Argument[]) => number | bigint;
 
 /** A function of the C library, looked up at its first call. Its 64-bit results must fit a number. */
 export function native(name: string, result: string, parameters: readonly string[]): Native {
-  let bound: Native | undefined;
+  let bound: Bound | undefined;
   return (...args) => {
-    bound ??= library().func(name, result, [...parameters]) as Native;
+    bound ??= library().func(name, result, [...parameters]) as Bound;
     return Number(bound(...args));
   };
 }

@@ -8,7 +8,7 @@ import { sharedLibraryPath } from './select.js';
 export const SEAL_STATE = { frameStart: 0, frameEnd: 1, checksum: 2, words: 3 } as const;
 
 /** `state` is native memory with a `struct seal_state`. Answers the LSN sealed through, or -1 where no frame lies. */
-export type NativeSeal = (window: number, capacity: number, at: number, limit: number, state: number) => number;
+export type NativeSeal = (window: number, capacity: number, at: number, limit: number, state: number) => number | bigint;
 
 let loaded: { readonly seal: NativeSeal | undefined } | undefined;
 

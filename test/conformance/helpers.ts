@@ -21,14 +21,16 @@ export async function availableBackends(): Promise<Backend['kind'][]> {
   return available;
 }
 
-const HANG_MS = 15_000;
+const HANG_MS = 10_000;
+let exit: NodeJS.Timeout | undefined;
 
-/** Fails instead of hanging. What hangs may keep the process alive: it is ended some time after. */
+/** Fails instead of hanging. What hangs may keep the process alive: it is ended when the other tests have had their time. */
 export async function within<T>(promise: Promise<T>, what: string): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const hung = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
-      setTimeout(() => process.exit(1), 2 * HANG_MS).unref();
+      clearTimeout(exit);
+      exit = setTimeout(() => process.exit(1), 6 * HANG_MS).unref();
       reject(new Error(`${what} did not settle within ${HANG_MS / 1000} s`));
     }, HANG_MS);
   });

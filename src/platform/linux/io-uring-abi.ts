@@ -101,6 +101,6 @@ export const FILES_UPDATE_BYTES = 4 + 4 + 8;
 export const IOVEC_BYTES = 8 + 8;
 
 assert(PARAMS_WORDS * 4 === 120, 'struct io_uring_params has 120 bytes');
-assert(SQE_WORDS === 16 && SQE.bufferIndex < SQE_WORDS, 'struct io_uring_sqe has 64 bytes');
+assert(SQE_WORDS === 16, 'struct io_uring_sqe has 64 bytes');
 assert(CQE_BYTES === 16, 'struct io_uring_cqe has 16 bytes');
 assert(RSRC_REGISTER_BYTES === 32 && RSRC_UPDATE2_BYTES === 32, 'the resource structures have 32 bytes');

@@ -256,7 +256,8 @@ export class IoUringRing implements Ring {
       this.#inFlight--;
       count++;
       done(result);
-      if (this.#closed) break;
+      // `done` may have closed the ring.
+      if (this.#ring.length === 0) break;
     }
     return count;
   }

@@ -1,0 +1,597 @@
+/** The command line, as a user meets it: the real program in a process of its own, its output and its exit codes. */
+import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
+import { appendFileSync, closeSync, existsSync, mkdirSync, openSync, readFileSync, readdirSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { ended, temporaryDirectory, type Ended } from '../support.js';
+
+const CLI = fileURLToPath(new URL('cli/tidemark.js', import.meta.resolve('tidemark')));
+const VERSION = (JSON.parse(readFileSync(fileURLToPath(import.meta.resolve('tidemark/package.json')), 'utf8')) as { version: string }).version;
+const directory = temporaryDirectory();
+
+const OVERHEAD_BYTES = 12;
+const HEADER_BYTES = 8;
+const MIB = 1024 * 1024;
+
+function start(args: readonly string[], environment: NodeJS.ProcessEnv = {}): ChildProcessWithoutNullStreams {
+  const child = spawn(process.execPath, [CLI, ...args], { env: { ...process.env, ...environment }, cwd: directory });
+  // A program that ends before it has read its input is nothing special here.
+  child.stdin.on('error', () => undefined);
+  return child;
+}
+
+async function run(args: readonly string[], input: string | Uint8Array = '', environment: NodeJS.ProcessEnv = {}): Promise<Ended> {
+  const child = start(args, environment);
+  child.stdin.end(input);
+  return ended(child);
+}
+
+/** Runs a command that has to succeed. */
+async function succeed(args: readonly string[], input: string | Uint8Array = ''): Promise<string> {
+  const result = await run(args, input);
+  assert.is(result.code, 0, `${args.join(' ')}: ${result.stderr}`);
+  return result.stdout;
+}
+
+/** Resolves once the stream has given `text`; fails when it ends before. */
+function until(stream: NodeJS.ReadableStream, text: string): Promise<void> {
+  let seen = '';
+  return new Promise((resolve, reject) => {
+    stream.on('data', (chunk: Buffer) => {
+      seen += chunk.toString();
+      if (seen.includes(text)) resolve();
+    });
+    stream.on('end', () => {
+      reject(new Error(`expected '${text}', got '${seen}' before the end`));
+    });
+  });
+}
+
+let names = 0;
+const newPath = (): string => join(directory, `journal-${names++}`);
+
+async function journalOf(...records: readonly string[]): Promise<string> {
+  const path = newPath();
+  await succeed(['append', path], records.map((record) => `${record}\n`).join(''));
+  return path;
+}
+
+/** A directory of its own, to see what a command leaves behind. */
+function emptyDirectory(): string {
+  const path = newPath();
+  mkdirSync(path);
+  return path;
+}
+
+function flipByte(path: string, offset: number): void {
+  const byte = readFileSync(path)[offset] ?? 0;
+  writeAt(path, Uint8Array.of(byte ^ 0xff), offset);
+}
+
+function writeAt(path: string, bytes: Uint8Array, offset: number): void {
+  const descriptor = openSync(path, 'r+');
+  writeSync(descriptor, bytes, 0, bytes.length, offset);
+  closeSync(descriptor);
+}
+
+function lengthPrefixed(...records: readonly Uint8Array[]): Buffer {
+  return Buffer.concat(records.flatMap((record) => {
+    const prefix = Buffer.alloc(4);
+    prefix.writeUInt32LE(record.length);
+    return [prefix, record];
+  }));
+}
+
+function matches(result: Ended, expected: { readonly code: number; readonly stdout?: string | RegExp; readonly stderr?: string | RegExp }): void {
+  for (const [name, got, wanted] of [['stderr', result.stderr, expected.stderr ?? ''], ['stdout', result.stdout, expected.stdout ?? '']] as const) {
+    if (typeof wanted === 'string') assert.is(got, wanted, name);
+    else assert.match(got, wanted);
+  }
+  assert.is(result.code, expected.code, 'exit code');
+}
+
+// ---- usage ---------------------------------------------------------------------------------------------------------
+
+const usage = suite('cli: usage');
+const INVALID = / \[TIDEMARK_INVALID_ARGUMENT\]\n$/;
+
+const USAGE_ERRORS: readonly { readonly args: readonly string[]; readonly says: string }[] = [
+  { args: ['nonsense'], says: "unknown command 'nonsense'" },
+  { args: ['cat'], says: "missing required argument 'journal'" },
+  { args: ['cat', 'a', 'b'], says: "too many arguments for 'cat'" },
+  { args: ['cat', '--nonsense', 'a'], says: "unknown option '--nonsense'" },
+  { args: ['cat', '--from', '-1', 'a'], says: "option '--from <lsn>' argument '-1' is invalid" },
+  { args: ['cat', '--from', '1e3', 'a'], says: "option '--from <lsn>' argument '1e3' is invalid" },
+  { args: ['cat', '--from', '9007199254740992', 'a'], says: "option '--from <lsn>' argument '9007199254740992' is invalid" },
+  { args: ['cat', '--limit', 'x', 'a'], says: "option '--limit <n>' argument 'x' is invalid" },
+  { args: ['cat', '--json', '--length-prefixed', 'a'], says: "option '--json' cannot be used with option '--length-prefixed'" },
+  { args: ['follow', '--from', 'start', 'a'], says: "option '--from <lsn>' argument 'start' is invalid" },
+  { args: ['append', '--preallocate', '1T', 'a'], says: "option '--preallocate <bytes>' argument '1T' is invalid" },
+  { args: ['append', '--preallocate', '9999999G', 'a'], says: "option '--preallocate <bytes>' argument '9999999G' is invalid" },
+  { args: ['append', '--preallocate', '2048G', 'a'], says: 'Expected `preallocate` to be an integer from 0 to 1099511627776' },
+  { args: ['append', '--backend', 'aio', 'a'], says: "option '--backend <backend>' argument 'aio' is invalid" },
+  { args: ['bench', '--seconds', '0'], says: "option '--seconds <n>' argument '0' is invalid" },
+  { args: ['bench', '--concurrency', '1,,2'], says: "option '--concurrency <list>' argument '1,,2' is invalid" },
+  { args: ['bench', '--concurrency', '0'], says: "option '--concurrency <list>' argument '0' is invalid" },
+  { args: ['bench', '--size', '1G'], says: "option '--size <bytes>' argument '1G' is invalid" },
+];
+
+for (const { args, says } of USAGE_ERRORS) {
+  usage(args.join(' '), async () => {
+    const result = await run(args);
+    matches(result, { code: 1, stderr: INVALID });
+    assert.is(result.stderr.slice(0, 10 + says.length), `tidemark: ${says}`);
+    assert.is(result.stderr.split('\n').length, 2, 'one line');
+  });
+}
+
+usage('--version', async () => {
+  matches(await run(['--version']), { code: 0, stdout: `${VERSION}\n` });
+});
+
+usage('no command', async () => {
+  matches(await run([]), { code: 1, stderr: /^Usage: tidemark/ });
+});
+
+for (const args of [['--help'], ['append', '--help'], ['cat', '--help'], ['follow', '--help'], ['info', '--help'], ['verify', '--help'], ['doctor', '--help'], ['bench', '--help']]) {
+  usage(args.join(' '), async () => {
+    matches(await run(args), { code: 0, stdout: /^Usage: tidemark [^]*Exit codes:\n {2}0 {2}success\n {2}1 {2}error[^]*\n {2}2 {2}the journal is damaged/ });
+  });
+}
+
+for (const command of ['cat', 'follow', 'info', 'verify']) {
+  usage(`${command} of what cannot be read`, async () => {
+    matches(await run([command, 'no-such-file']), { code: 1, stderr: /^tidemark: .*'no-such-file'.*\(ENOENT\) \[TIDEMARK_NOT_FOUND\]\n$/ });
+    matches(await run([command, directory]), { code: 1, stderr: /^tidemark: .*\(EISDIR\) \[TIDEMARK_IS_DIRECTORY\]\n$/ });
+    matches(await run([command, '/dev/null']), { code: 1, stderr: /^tidemark: .* \[TIDEMARK_NOT_A_FILE\]\n$/ });
+  });
+}
+
+usage('the stack is for those who ask', async () => {
+  matches(await run(['cat', 'no-such-file'], '', { TIDEMARK_DEBUG: '1' }), { code: 1, stderr: /^tidemark: IoError: .*\n {4}at /s });
+});
+
+usage.run();
+
+// ---- append --------------------------------------------------------------------------------------------------------
+
+const append = suite('cli: append');
+
+const INPUTS: readonly { readonly name: string; readonly input: string | Uint8Array; readonly records: readonly (string | Uint8Array)[] }[] = [
+  { name: 'nothing', input: '', records: [] },
+  { name: 'one line', input: 'hello\n', records: ['hello'] },
+  { name: 'a last line without newline', input: 'one\ntwo', records: ['one', 'two'] },
+  { name: 'empty lines', input: '\n\na\n\n', records: ['', '', 'a', ''] },
+  { name: 'carriage returns are kept', input: 'a\r\nb\r', records: ['a\r', 'b\r'] },
+  { name: 'raw bytes', input: Uint8Array.of(0xff, 0, 0x80, 10, 0xfe), records: [Uint8Array.of(0xff, 0, 0x80), Uint8Array.of(0xfe)] },
+  { name: 'a line longer than any chunk', input: `${'x'.repeat(3 * MIB)}\ny\n`, records: ['x'.repeat(3 * MIB), 'y'] },
+  { name: 'many lines', input: Array.from({ length: 30_000 }, (_, i) => `${i}\n`).join(''), records: Array.from({ length: 30_000 }, (_, i) => `${i}`) },
+];
+
+for (const { name, input, records } of INPUTS) {
+  const payloads = records.map((record) => Buffer.from(record));
+  const bytes = payloads.reduce((sum, payload) => sum + payload.length, 0);
+  const durableLsn = bytes + records.length * OVERHEAD_BYTES;
+  const noun = (count: number, word: string): string => `${count} ${word}${count === 1 ? '' : 's'}`;
+
+  append(name, async () => {
+    const path = newPath();
+    assert.is(await succeed(['append', path], input), `${noun(records.length, 'record')}, ${noun(bytes, 'byte')}, durable through LSN ${durableLsn}\n`);
+    const listed = (await succeed(['cat', '--json', path])).split('\n').filter((line) => line !== '');
+    assert.equal(listed.map((line) => payloadOf(line)), payloads);
+  });
+
+  append(`${name}, length-prefixed`, async () => {
+    const path = newPath();
+    const summary = JSON.parse(await succeed(['append', '--length-prefixed', '--json', path], lengthPrefixed(...payloads))) as unknown;
+    assert.equal(summary, { path, records: records.length, bytes, durableLsn, torn: null });
+    const child = start(['cat', '--length-prefixed', path]);
+    const chunks: Buffer[] = [];
+    child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk));
+    assert.is((await ended(child)).code, 0);
+    assert.ok(Buffer.concat(chunks).equals(lengthPrefixed(...payloads)));
+  });
+}
+
+function payloadOf(line: string): Buffer {
+  const { text, base64, bytes } = JSON.parse(line) as { text?: string; base64?: string; bytes: number };
+  const payload = text === undefined ? Buffer.from(base64 ?? '', 'base64') : Buffer.from(text);
+  assert.is(payload.length, bytes);
+  return payload;
+}
+
+const TRUNCATED: readonly { readonly name: string; readonly tail: readonly number[]; readonly says: RegExp }[] = [
+  { name: 'within a length', tail: [3, 0], says: /the input ends within the record at offset 14: expected 4 bytes of length, got 2 \[TIDEMARK_TRUNCATED_INPUT\]\n$/ },
+  { name: 'within a record', tail: [3, 0, 0, 0, 1], says: /the input ends within the record at offset 14: expected 7 bytes, got 5 \[TIDEMARK_TRUNCATED_INPUT\]\n$/ },
+  { name: 'by a length that no record has', tail: [0, 0, 0, 0x10, 1], says: /the record at offset 14 of the input has more than 268435455 bytes \[TIDEMARK_RECORD_TOO_LARGE\]\n$/ },
+];
+
+for (const { name, tail, says } of TRUNCATED) {
+  append(`input cut ${name} keeps what came before`, async () => {
+    const path = newPath();
+    const input = Buffer.concat([lengthPrefixed(Buffer.from('one'), Buffer.from('two')), Uint8Array.from(tail)]);
+    matches(await run(['append', '--length-prefixed', path], input), { code: 1, stdout: '2 records, 6 bytes, durable through LSN 30\n', stderr: says });
+    assert.is(await succeed(['cat', path]), 'one\ntwo\n');
+  });
+}
+
+for (const options of [['--backend', 'auto'], ['--backend', 'blocking'], ['--no-direct'], ['--preallocate', '0'], ['--preallocate', '64k'], ['--no-direct', '--backend', 'blocking', '--preallocate', '1M']]) {
+  append(`${options.join(' ')}, twice`, async () => {
+    const path = newPath();
+    assert.is(await succeed(['append', ...options, path], 'one\n'), '1 record, 3 bytes, durable through LSN 15\n');
+    assert.is(await succeed(['append', ...options, path], 'two\n'), '1 record, 3 bytes, durable through LSN 30\n');
+    assert.is(await succeed(['cat', path]), 'one\ntwo\n');
+  });
+}
+
+append('--no-create needs the journal', async () => {
+  const path = newPath();
+  matches(await run(['append', '--no-create', path], 'one\n'), { code: 1, stderr: /\(ENOENT\) \[TIDEMARK_NOT_FOUND\]\n$/ });
+  assert.not(existsSync(path));
+});
+
+append('refuses what is no journal, and leaves it alone', async () => {
+  const path = newPath();
+  writeFileSync(path, 'some text\n');
+  matches(await run(['append', path], 'one\n'), { code: 2, stderr: /^tidemark: .* \[TIDEMARK_NOT_A_JOURNAL\]\n$/ });
+  assert.is(readFileSync(path, 'utf8'), 'some text\n');
+  matches(await run(['append', directory], 'one\n'), { code: 1, stderr: /\[TIDEMARK_IS_DIRECTORY\]\n$/ });
+});
+
+append('refuses a directory as input', async () => {
+  const path = newPath();
+  const descriptor = openSync(directory, 'r');
+  const child = spawn(process.execPath, [CLI, 'append', path], { stdio: [descriptor, 'pipe', 'pipe'] });
+  closeSync(descriptor);
+  matches(await ended(child), { code: 1, stderr: /\[TIDEMARK_IS_DIRECTORY\]\n$/ });
+  assert.not(existsSync(path));
+});
+
+append('cuts a torn tail and says where it is kept', async () => {
+  const path = await journalOf('one', 'two');
+  flipByte(path, 15 + HEADER_BYTES);
+  const result = await run(['append', path], 'three\n');
+  matches(result, { code: 0, stdout: '1 record, 5 bytes, durable through LSN 32\n', stderr: /^tidemark: the journal had a torn tail at LSN 15 \(checksum-mismatch, .*\); its 15 bytes are kept in '.*\.torn-15'\n$/ });
+  assert.ok(existsSync(`${path}.torn-15`));
+  assert.is(await succeed(['cat', path]), 'one\nthree\n');
+});
+
+append('shows its records while it runs, holds the lock, and ends well when interrupted', async () => {
+  const path = newPath();
+  await succeed(['append', path]);
+  const follower = start(['follow', path]);
+  const followed = ended(follower);
+  const shown = until(follower.stdout, 'one\ntwo\n');
+  const writer = start(['append', path]);
+  const written = ended(writer);
+  writer.stdin.write('one\ntwo\nthr');
+  await shown;
+  matches(await run(['append', path], 'x\n'), { code: 1, stderr: /is open for writing in .* \[TIDEMARK_LOCKED\]\n$/ });
+  writer.kill('SIGTERM');
+  matches(await written, { code: 1, stdout: '2 records, 6 bytes, durable through LSN 30\n', stderr: 'tidemark: interrupted by SIGTERM [TIDEMARK_INTERRUPTED]\n' });
+  follower.kill('SIGTERM');
+  matches(await followed, { code: 0, stdout: 'one\ntwo\n' });
+});
+
+append.run();
+
+// ---- cat -----------------------------------------------------------------------------------------------------------
+
+const cat = suite('cli: cat');
+
+const CATS: readonly { readonly options: readonly string[]; readonly stdout: string }[] = [
+  { options: [], stdout: 'one\n\nthree\n' },
+  { options: ['--limit', '0'], stdout: '' },
+  { options: ['--limit', '2'], stdout: 'one\n\n' },
+  { options: ['--limit', '9'], stdout: 'one\n\nthree\n' },
+  { options: ['--from', '15'], stdout: '\nthree\n' },
+  { options: ['--from', '15', '--limit', '1'], stdout: '\n' },
+  { options: ['--from', '44'], stdout: '' },
+  { options: ['--json', '--from', '15'], stdout: '{"start":15,"end":27,"bytes":0,"text":""}\n{"start":27,"end":44,"bytes":5,"text":"three"}\n' },
+  { options: ['--length-prefixed'], stdout: '\x03\0\0\0one\0\0\0\0\x05\0\0\0three' },
+];
+
+cat('prints what it is asked for', async () => {
+  const path = await journalOf('one', '', 'three');
+  for (const { options, stdout } of CATS) matches(await run(['cat', ...options, path]), { code: 0, stdout });
+});
+
+cat('bytes that are no UTF-8 come as base64', async () => {
+  const path = newPath();
+  await succeed(['append', path], Uint8Array.of(0xff, 0x00));
+  matches(await run(['cat', '--json', path]), { code: 0, stdout: '{"start":0,"end":14,"bytes":2,"base64":"/wA="}\n' });
+});
+
+cat('an LSN beyond the end is an error, one within a record is damage', async () => {
+  const path = await journalOf('one', 'two');
+  matches(await run(['cat', '--from', '31', path]), { code: 1, stderr: /`--from`.* which has 30 bytes, got 31 \[TIDEMARK_INVALID_ARGUMENT\]\n$/ });
+  matches(await run(['cat', '--from', '1', path]), { code: 2, stderr: /ends in bad-magic at LSN 1: .* \[TIDEMARK_DAMAGED\]\n$/ });
+});
+
+cat('a reader that has seen enough is no error', async () => {
+  const path = newPath();
+  await succeed(['append', '--length-prefixed', path], lengthPrefixed(...Array.from({ length: 64 }, () => Buffer.alloc(64 * 1024))));
+  for (const format of [[], ['--json'], ['--length-prefixed']]) {
+    const child = start(['cat', ...format, path]);
+    const result = ended(child);
+    child.stdout.once('data', () => child.stdout.destroy());
+    const { code, stderr } = await result;
+    assert.is(stderr, '');
+    assert.is(code, 0);
+  }
+});
+
+cat.run();
+
+// ---- damage --------------------------------------------------------------------------------------------------------
+
+const damage = suite('cli: damage');
+
+interface Damage {
+  readonly state: string;
+  readonly position: number;
+  readonly records: number;
+  readonly make: (path: string) => void;
+}
+
+/** Three records: frames at 0, 15 and 30, the end at 47. */
+const DAMAGES: readonly Damage[] = [
+  { state: 'checksum-mismatch', position: 15, records: 1, make: (path) => flipByte(path, 15 + HEADER_BYTES) },
+  { state: 'bad-magic', position: 0, records: 0, make: (path) => flipByte(path, 0) },
+  { state: 'bad-magic', position: 15, records: 1, make: (path) => writeAt(path, new Uint8Array(15), 15) },
+  { state: 'length-overflow', position: 30, records: 2, make: (path) => writeAt(path, Uint8Array.of(0xff, 0xff, 0xff, 0xff), 34) },
+  { state: 'truncated-payload', position: 30, records: 2, make: (path) => truncateSync(path, 40) },
+  { state: 'truncated-header', position: 30, records: 2, make: (path) => truncateSync(path, 33) },
+];
+
+for (const { state, position, records, make } of DAMAGES) {
+  damage(`${state} at ${position}`, async () => {
+    const path = await journalOf('one', 'two', 'three');
+    make(path);
+    const fileBytes = readFileSync(path).length;
+    const stdout = ['one\n', 'two\n'].slice(0, records).join('');
+    const message = new RegExp(`^tidemark: '${path}' ends in ${state} at LSN ${position}: expected .* \\[TIDEMARK_DAMAGED\\]\\n$`);
+    matches(await run(['cat', path]), { code: 2, stdout, stderr: message });
+    matches(await run(['cat', '--limit', String(records), path]), { code: 0, stdout });
+
+    matches(await run(['verify', path]), { code: 2, stdout: new RegExp(`^${path}: ${state} at LSN ${position}: expected .* \\(${records} records?, ${fileBytes} bytes in the file\\)\\n$`) });
+    const verified = await run(['verify', '--json', path]);
+    const { detail, ...finding } = JSON.parse(verified.stdout) as Record<string, unknown>;
+    assert.equal(finding, { path, state, position, records, fileBytes });
+    assert.match(String(detail), /^expected /);
+    assert.is(verified.code, 2);
+
+    matches(await run(['info', path]), { code: 2, stdout: new RegExp(`^tail +${state}: expected .*\\nunreadable +${fileBytes - position} bytes beyond the end$`, 'm') });
+    const informed = await run(['info', '--json', path]);
+    const { unreadableBytes, preparedBytes } = JSON.parse(informed.stdout) as Record<string, unknown>;
+    assert.equal({ unreadableBytes, preparedBytes }, { unreadableBytes: fileBytes - position, preparedBytes: 0 });
+    assert.is(informed.code, 2);
+  });
+}
+
+damage('below what had been durable nobody appends, and nobody follows', async () => {
+  const path = newPath();
+  await succeed(['append', '--length-prefixed', path], lengthPrefixed(...Array.from({ length: 6 }, () => Buffer.alloc(MIB))));
+  flipByte(path, HEADER_BYTES);
+  const before = readFileSync(path);
+  matches(await run(['append', path], 'one\n'), { code: 2, stderr: /is corrupt at offset and LSN 0: .* \[TIDEMARK_CORRUPT\]\n$/ });
+  matches(await run(['follow', path]), { code: 2, stderr: /ends in checksum-mismatch at LSN 0: .* \[TIDEMARK_DAMAGED\]\n$/ });
+  assert.ok(before.equals(readFileSync(path)));
+});
+
+damage.run();
+
+// ---- info and verify -----------------------------------------------------------------------------------------------
+
+const info = suite('cli: info and verify');
+
+info('of a journal', async () => {
+  const path = await journalOf('one', 'two', 'three');
+  const tail = { state: 'clean-end', position: 47, detail: 'the journal ends with its last frame' };
+  assert.equal(JSON.parse(await succeed(['info', '--json', path])), {
+    path, fileBytes: 47, records: 3, payloadBytes: 11, firstLsn: 0, lastLsn: 30, endLsn: 47, tail, preparedBytes: 0, unreadableBytes: 0,
+  });
+  assert.is(await succeed(['info', path]), [
+    `journal    ${path}`,
+    'size       47 bytes',
+    'records    3',
+    'payload    11 bytes',
+    'first LSN  0',
+    'last LSN   30',
+    'end LSN    47',
+    `tail       ${tail.state}: ${tail.detail}`,
+    'prepared   0 bytes beyond the end',
+    '',
+  ].join('\n'));
+  assert.is(await succeed(['verify', path]), `${path}: clean-end at LSN 47: ${tail.detail} (3 records, 47 bytes in the file)\n`);
+  assert.equal(JSON.parse(await succeed(['verify', '--json', path])), { path, ...tail, records: 3, fileBytes: 47 });
+});
+
+info('of an empty journal', async () => {
+  const path = await journalOf();
+  const { records, firstLsn, lastLsn, endLsn } = JSON.parse(await succeed(['info', '--json', path])) as Record<string, unknown>;
+  assert.equal({ records, firstLsn, lastLsn, endLsn }, { records: 0, firstLsn: null, lastLsn: null, endLsn: 0 });
+  matches(await run(['verify', path]), { code: 0, stdout: /\(0 records, 0 bytes in the file\)\n$/ });
+});
+
+info('of prepared space beyond the end', async () => {
+  const path = await journalOf('one');
+  truncateSync(path, 4096);
+  const { fileBytes, endLsn, preparedBytes, unreadableBytes } = JSON.parse(await succeed(['info', '--json', path])) as Record<string, unknown>;
+  assert.equal({ fileBytes, endLsn, preparedBytes, unreadableBytes }, { fileBytes: 4096, endLsn: 15, preparedBytes: 4081, unreadableBytes: 0 });
+  matches(await run(['verify', path]), { code: 0, stdout: /: clean-end at LSN 15: unwritten space follows the last frame \(1 record, 4096 bytes in the file\)\n$/ });
+});
+
+info.run();
+
+// ---- follow --------------------------------------------------------------------------------------------------------
+
+const follow = suite('cli: follow');
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  follow(`shows old and new records until ${signal}`, async () => {
+    const path = await journalOf('one');
+    const child = start(['follow', path]);
+    const result = ended(child);
+    await until(child.stdout, 'one\n');
+    const shown = until(child.stdout, 'two\n');
+    await succeed(['append', path], 'two\n');
+    await shown;
+    child.kill(signal);
+    matches(await result, { code: 0, stdout: 'one\ntwo\n' });
+  });
+}
+
+follow('--from', async () => {
+  const path = await journalOf('one', 'two');
+  matches(await run(['follow', '--from', '31', path]), { code: 1, stderr: INVALID });
+  for (const from of ['15', 'end']) {
+    const child = start(['follow', '--json', '--from', from, path]);
+    const result = ended(child);
+    const { endLsn } = JSON.parse(await succeed(['info', '--json', path])) as { endLsn: number };
+    const shown = until(child.stdout, '"text":"more"');
+    // A follower that starts at the end tells nobody when it is there: it gets records until it shows one.
+    let appended = endLsn;
+    let seen = false;
+    void shown.then(() => (seen = true));
+    while (!seen) {
+      await succeed(['append', path], 'more\n');
+      appended += 16;
+    }
+    child.kill('SIGINT');
+    const { code, stdout, stderr } = await result;
+    assert.is(stderr, '');
+    assert.is(code, 0);
+    const starts = stdout.trim().split('\n').map((line) => (JSON.parse(line) as { start: number }).start);
+    assert.ok(from === '15' ? starts[0] === 15 : (starts[0] ?? -1) >= endLsn, `starts ${starts.join(', ')} from ${from}`);
+    assert.ok((starts.at(-1) ?? Infinity) < appended);
+  }
+});
+
+/** Ways in which the second frame is not there yet, and then is. */
+const HALVES: readonly { readonly name: string; readonly half: (whole: Buffer) => Buffer }[] = [
+  { name: 'nothing', half: (whole) => whole.subarray(0, 15) },
+  { name: 'half a header', half: (whole) => whole.subarray(0, 18) },
+  { name: 'half a payload', half: (whole) => whole.subarray(0, 15 + HEADER_BYTES + 1) },
+  { name: 'zeros', half: (whole) => Buffer.concat([whole.subarray(0, 15), Buffer.alloc(4096)]) },
+  { name: 'a header, then zeros', half: (whole) => Buffer.concat([whole.subarray(0, 15 + HEADER_BYTES), Buffer.alloc(4096)]) },
+  { name: 'a wrong checksum', half: (whole) => Buffer.concat([whole.subarray(0, 29), Uint8Array.of(0), Buffer.alloc(100)]) },
+  { name: 'zeros, then its end', half: (whole) => Buffer.concat([whole.subarray(0, 15), Buffer.alloc(10), whole.subarray(25)]) },
+];
+
+for (const { name, half } of HALVES) {
+  follow(`waits where there is ${name}`, async () => {
+    const whole = readFileSync(await journalOf('one', 'two'));
+    const path = newPath();
+    writeFileSync(path, half(whole));
+    const child = start(['follow', path]);
+    const result = ended(child);
+    await until(child.stdout, 'one\n');
+    const shown = until(child.stdout, 'two\n');
+    writeAt(path, whole, 0);
+    await shown;
+    child.kill('SIGINT');
+    matches(await result, { code: 0, stdout: 'one\ntwo\n' });
+  });
+}
+
+follow('shows records larger than what it reads at once', async () => {
+  const path = newPath();
+  const records = ['a'.repeat(5 * MIB), 'b', 'c'.repeat(300_000), 'd'];
+  await succeed(['append', path], records.join('\n'));
+  const child = start(['follow', path]);
+  const result = ended(child);
+  await until(child.stdout, 'd\n');
+  child.kill('SIGINT');
+  matches(await result, { code: 0, stdout: `${records.join('\n')}\n` });
+});
+
+follow('tells what it waits for', async () => {
+  const path = await journalOf('one', 'two');
+  truncateSync(path, 20);
+  const child = start(['follow', path]);
+  const result = ended(child);
+  await until(child.stderr, '\n');
+  child.kill('SIGINT');
+  matches(await result, { code: 0, stdout: 'one\n', stderr: 'tidemark: waiting at LSN 15 for a whole frame: truncated-header, expected 8 bytes of header, got 5\n' });
+});
+
+follow('ends with what never was a journal', async () => {
+  const path = newPath();
+  writeFileSync(path, 'some text that is no journal\n');
+  matches(await run(['follow', path]), { code: 2, stderr: /ends in bad-magic at LSN 0: .* \[TIDEMARK_DAMAGED\]\n$/ });
+});
+
+follow('ends when the journal is cut below what was shown', async () => {
+  const path = await journalOf('one', 'two');
+  const child = start(['follow', path]);
+  const result = ended(child);
+  await until(child.stdout, 'two\n');
+  truncateSync(path, 15);
+  matches(await result, { code: 2, stdout: 'one\ntwo\n', stderr: /was cut to 15 bytes, having been read up to LSN 30 \[TIDEMARK_CORRUPT\]\n$/ });
+});
+
+follow('a reader that has seen enough is no error', async () => {
+  const path = await journalOf('one');
+  const child = start(['follow', path]);
+  const result = ended(child);
+  await until(child.stdout, 'one\n');
+  child.stdout.destroy();
+  appendFileSync(path, readFileSync(await journalOf('two')));
+  const { code, stderr } = await result;
+  assert.is(stderr, '');
+  assert.is(code, 0);
+});
+
+follow.run();
+
+// ---- doctor and bench ----------------------------------------------------------------------------------------------
+
+const machine = suite('cli: doctor and bench');
+
+machine('doctor tells what is there and leaves nothing behind', async () => {
+  const where = emptyDirectory();
+  const diagnosis = JSON.parse(await succeed(['doctor', '--json', where])) as Record<string, Record<string, unknown>>;
+  assert.equal(Object.keys(diagnosis), ['machine', 'supports', 'ioUring', 'auto', 'backendFromEnvironment', 'directory', 'file', 'directActive', 'directReason']);
+  assert.is(diagnosis['machine']?.['node'], process.version);
+  assert.is(diagnosis['auto']?.['kind'], diagnosis['ioUring']?.['available'] === true ? 'io_uring' : 'blocking');
+  assert.match(await succeed(['doctor', where]), /^platform .*\nkernel .*\nnode .*\nprocessors .*\nsupports .*\nio_uring .*\nauto chooses .*\nset-up flags .*\nregistered buffers .*\ndirectory .*\nfilesystem .*\ndirect IO .*\ndsync writes .*\n$/);
+  assert.equal(readdirSync(where), []);
+});
+
+machine('bench measures and leaves nothing behind', async () => {
+  const where = emptyDirectory();
+  const args = ['bench', where, '--seconds', '0.05', '--concurrency', '1,8', '--size', '1k'];
+  for (const backend of ['auto', 'blocking']) {
+    const { levels, recordBytes } = JSON.parse(await succeed([...args, '--backend', backend, '--json'])) as {
+      readonly recordBytes: number;
+      readonly levels: readonly { readonly concurrency: number; readonly appends: number; readonly p50Us: number; readonly p99Us: number }[];
+    };
+    assert.is(recordBytes, 1024);
+    assert.equal(levels.map(({ concurrency }) => concurrency), [1, 8]);
+    for (const { appends, p50Us, p99Us } of levels) assert.ok(appends > 0 && p50Us > 0 && p99Us >= p50Us);
+  }
+  assert.match(await succeed(args), /^machine .*\nfilesystem .*\nbackend .*\nwrites .*\nrecord {6}1024 bytes\n\n +concurrency +appends\/s +p50 us +p99 us\n +1 +\d+ +\d+ +\d+\n +8 +\d+ +\d+ +\d+\n$/);
+  assert.equal(readdirSync(where), []);
+});
+
+machine('an interrupted bench leaves nothing behind', async () => {
+  const where = emptyDirectory();
+  const child = start(['bench', where, '--seconds', '60']);
+  const result = ended(child);
+  await until(child.stdout, 'p99 us\n');
+  child.kill('SIGINT');
+  matches(await result, { code: 1, stdout: /^machine /, stderr: 'tidemark: interrupted by SIGINT [TIDEMARK_INTERRUPTED]\n' });
+  assert.equal(readdirSync(where), []);
+});
+
+for (const command of ['doctor', 'bench']) {
+  machine(`${command} needs a directory`, async () => {
+    matches(await run([command, join(directory, 'nowhere')]), { code: 1, stderr: /\(ENOENT\) \[TIDEMARK_NOT_FOUND\]\n$/ });
+    matches(await run([command, await journalOf('one')]), { code: 1, stderr: /Expected `directory` to be a directory, got .* \[TIDEMARK_INVALID_ARGUMENT\]\n$/ });
+  });
+}
+
+machine.run();

@@ -1,0 +1,48 @@
+/** Journals that are opened and closed leave nothing behind, and many of them share one ring. */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { temporaryDirectory } from '../support.js';
+import type { LeaksReport, LeaksTask } from '../programs/leaks.js';
+import { runProgram, usableBackends } from './tools.js';
+
+const test = suite('nothing is left behind');
+const directory = temporaryDirectory();
+/** Arenas and pages of the garbage collector come and go; a leaked mapping per cycle would be hundreds. */
+const MAPPINGS_SLACK = 40;
+
+async function run(backend: LeaksTask['backend'], what: LeaksTask['what'], cycles: number, settled: number): Promise<LeaksReport> {
+  const own = join(directory, `${backend}-${what}`);
+  mkdirSync(own);
+  const task: LeaksTask = { directory: own, backend, what, cycles, settled };
+  const { report, stderr } = await runProgram<LeaksReport>('leaks', task, { boundMs: 60_000 });
+  assert.is(stderr, '', 'no warning about listeners or descriptors');
+  assert.is(report.backend.kind, backend);
+  return report;
+}
+
+function assertSteady({ before, after }: LeaksReport): void {
+  assert.ok(before !== undefined && after !== undefined);
+  const { mappings: mappingsBefore, ...rest } = before;
+  const { mappings: mappingsAfter, ...restAfter } = after;
+  assert.equal(restAfter, rest);
+  assert.ok(mappingsAfter <= mappingsBefore + MAPPINGS_SLACK, `${mappingsBefore} mappings became ${mappingsAfter}`);
+}
+
+for (const backend of await usableBackends()) {
+  test(`ten journals at once, ${backend}`, async () => {
+    const { intact } = await run(backend, 'together', 1, 1);
+    assert.equal(intact, Array.from({ length: 10 }, () => 500));
+  });
+
+  test(`a thousand journals one after the other, ${backend}`, async () => {
+    assertSteady(await run(backend, 'journals', 1000, 200));
+  });
+
+  test(`schedulers one after the other, ${backend}`, async () => {
+    assertSteady(await run(backend, 'schedulers', 30, 10));
+  });
+}
+
+test.run();

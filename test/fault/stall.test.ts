@@ -1,0 +1,103 @@
+/** A disk that stops answering for two seconds holds appends up, and nothing else. */
+import { execFile, spawn } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { Journal } from 'tidemark';
+import { schedulerOf, temporaryDirectory } from '../support.js';
+import { nameOf, recordOf } from '../programs/records.js';
+import { inMountNamespace, mountImage, noLoopDevices, recordsOf, skip, until, usableBackends } from './tools.js';
+
+await inMountNamespace(import.meta.url);
+
+const test = suite('a disk that stalls');
+const directory = temporaryDirectory();
+const STALL_MS = 2000;
+const TICK_MS = 10;
+const LATENESS_MS_MAX = 250;
+const RECORDS = 200;
+/** Thaws the filesystem even if this process is killed. */
+const WATCHDOG_SECONDS = 20;
+const run = promisify(execFile);
+
+/** Freezes a filesystem while `work` runs. */
+async function whileFrozen(mount: string, work: () => Promise<void>): Promise<void> {
+  const watchdog = spawn('sh', ['-c', `sleep ${WATCHDOG_SECONDS}; fsfreeze -u "$0"`, mount], { stdio: 'ignore', detached: true });
+  watchdog.unref();
+  await run('fsfreeze', ['-f', mount]);
+  try {
+    await work();
+  } finally {
+    await run('fsfreeze', ['-u', mount]);
+    if (watchdog.pid !== undefined) process.kill(-watchdog.pid, 'SIGKILL');
+  }
+}
+
+/** Ticks for `durationMs` and answers how late the latest tick was, in milliseconds, and how many there were. */
+function latestTick(durationMs: number): Promise<{ latestMs: number; ticks: number }> {
+  return new Promise((resolve) => {
+    const end = performance.now() + durationMs;
+    let latestMs = 0;
+    let ticks = 0;
+    let due = performance.now() + TICK_MS;
+    const timer = setInterval(() => {
+      const now = performance.now();
+      latestMs = Math.max(latestMs, now - due);
+      due = now + TICK_MS;
+      ticks++;
+      if (now < end) return;
+      clearInterval(timer);
+      resolve({ latestMs, ticks });
+    }, TICK_MS);
+  });
+}
+
+const unmountable = noLoopDevices();
+if (unmountable !== undefined) skip('a frozen filesystem', unmountable);
+else {
+  for (const backend of await usableBackends()) {
+    for (const direct of [true, false]) {
+      test(`${backend}, ${direct ? 'direct' : 'buffered'}`, async () => {
+        const mount = join(directory, `${backend}-${direct}`);
+        mkdirSync(mount);
+        const unmount = mountImage(`${mount}.img`, mount, 64);
+        try {
+          const path = join(mount, 'journal');
+          const journal = await Journal.open(path, { scheduler: schedulerOf(backend), direct, preallocate: 0 });
+          const append = (sequence: number): Promise<number> => journal.append(recordOf({ life: 0, thread: 0, sequence }));
+          for (let i = 0; i < RECORDS; i++) await append(i);
+          const before = journal.durableLsn;
+          let settled = 0;
+          const pending: Promise<number>[] = [];
+          await whileFrozen(mount, async () => {
+            for (let i = RECORDS; i < 2 * RECORDS; i++) {
+              const promise = append(i);
+              const count = (): void => void settled++;
+              promise.then(count, count);
+              pending.push(promise);
+            }
+            const { latestMs, ticks } = await latestTick(STALL_MS);
+            assert.is(settled, 0, 'appends to a frozen disk are pending');
+            assert.is(journal.durableLsn, before);
+            assert.ok(latestMs < LATENESS_MS_MAX, `a tick came ${latestMs} ms late`);
+            assert.ok(ticks > STALL_MS / TICK_MS / 4, `${ticks} ticks`);
+            assert.is(journal.stats().waiters, RECORDS);
+          });
+          await until('the end of the stall', 10_000, () => settled === RECORDS);
+          const ends = await Promise.all(pending);
+          assert.is(ends.at(-1), journal.durableLsn);
+          await journal.close();
+          const { records, state } = await recordsOf(path);
+          assert.equal(records.map(({ payload }) => nameOf(payload)?.sequence), Array.from({ length: 2 * RECORDS }, (_, i) => i));
+          assert.is(state, 'clean-end');
+        } finally {
+          unmount();
+        }
+      });
+    }
+  }
+}
+
+test.run();

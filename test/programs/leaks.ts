@@ -1,0 +1,100 @@
+/** Opens and closes journals and schedulers again and again, and counts what the process holds. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { IoScheduler, Journal, JournalReader, type Backend, type JournalOptions } from 'tidemark';
+import { report, taskOf } from './report.js';
+import { nameOf, recordOf } from './records.js';
+
+export interface LeaksTask {
+  readonly directory: string;
+  readonly backend: Backend['kind'];
+  readonly what: 'together' | 'journals' | 'schedulers';
+  readonly cycles: number;
+  /** The cycle after which the first count is taken. */
+  readonly settled: number;
+}
+
+export interface Held {
+  readonly threads: number;
+  readonly descriptors: number;
+  readonly mappings: number;
+  readonly listeners: number;
+}
+
+export interface LeaksReport {
+  readonly before?: Held;
+  readonly after?: Held;
+  /** Of each journal that was open at the same time: its records that came back, in order and intact. */
+  readonly intact?: readonly number[];
+  readonly backend: Backend;
+}
+
+const task = taskOf<LeaksTask>();
+const options: JournalOptions = { direct: true, preallocate: 0, logBufferBytes: 65_536 };
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
+
+async function held(): Promise<Held> {
+  // What is unreachable goes now, and what was to be closed after it gets its turn.
+  for (let i = 0; i < 3; i++) {
+    collectGarbage();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  return {
+    threads: readdirSync('/proc/self/task').length,
+    descriptors: readdirSync('/proc/self/fd').length,
+    mappings: readFileSync('/proc/self/maps', 'latin1').split('\n').length,
+    listeners: process.eventNames().reduce((sum, name) => sum + process.listenerCount(name), 0),
+  };
+}
+
+const TOGETHER = 10;
+const RECORDS = 500;
+
+async function together(): Promise<LeaksReport> {
+  const scheduler = new IoScheduler({ backend: task.backend });
+  const paths = Array.from({ length: TOGETHER }, (_, i) => `${task.directory}/together-${i}`);
+  const journals = await Promise.all(paths.map((path) => Journal.open(path, { ...options, scheduler })));
+  await Promise.all(
+    journals.map((journal, life) => Promise.all(Array.from({ length: RECORDS }, (_, sequence) => journal.append(recordOf({ life, thread: 0, sequence }))))),
+  );
+  const [backend] = journals.map((journal) => journal.backend);
+  await Promise.all(journals.map((journal) => journal.close()));
+  await scheduler.close();
+  const intact = await Promise.all(paths.map(async (path, life) => {
+    const reader = await JournalReader.open(path);
+    let next = 0;
+    for await (const { payload } of reader) {
+      const name = nameOf(payload);
+      if (name?.life !== life || name.sequence !== next) break;
+      next++;
+    }
+    await reader.close();
+    return next;
+  }));
+  return { intact, backend: backend as Backend };
+}
+
+async function openAndClose(scheduler: IoScheduler, cycle: number): Promise<void> {
+  const journal = await Journal.open(`${task.directory}/journal-${cycle % 4}`, { ...options, scheduler });
+  if (cycle % 10 === 0) await journal.append(`record of cycle ${cycle}`);
+  await journal.close();
+}
+
+async function again(): Promise<LeaksReport> {
+  const shared = new IoScheduler({ backend: task.backend });
+  const backend = await shared.backend();
+  let before: Held | undefined;
+  for (let cycle = 1; cycle <= task.cycles; cycle++) {
+    const scheduler = task.what === 'journals' ? shared : new IoScheduler({ backend: task.backend });
+    await openAndClose(scheduler, cycle);
+    if (scheduler !== shared) await scheduler.close();
+    if (cycle === task.settled) before = await held();
+  }
+  const after = await held();
+  await shared.close();
+  return { ...(before && { before }), after, backend };
+}
+
+report(await (task.what === 'together' ? together() : again()));
