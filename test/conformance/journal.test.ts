@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { suite, type Callback } from 'uvu';
 import * as assert from 'uvu/assert';
-import { Journal, JournalReader, IoScheduler, type JournalOptions, type RecordBytes } from 'tidemark';
+import { IoScheduler, Journal, JournalReader, type JournalOptions, type RecordBytes } from 'tidemark';
 import { ended, runModule, schedulerOf, temporaryDirectory, withJournal } from '../support.js';
 import type { AppendData, AppendReport } from './append-worker.js';
 import { endsOf, frame, OVERHEAD, pattern } from './format.js';
@@ -495,6 +495,20 @@ each('close makes everything appended durable first', async (options, path) => {
   }
 });
 
+each('a large record that another thread is copying is finished when the owner closes', async (options, path) => {
+  const journal = await Journal.open(path, { ...options, logBufferBytes: BUFFER });
+  const attached = Journal.attach(journal.share());
+  const large = pattern(1, 5 * MIB);
+  const append = attached.append(large);
+  const behind = failureOf(() => attached.append(pattern(2, 5 * MIB)));
+  await until(() => journal.reservedLsn > 0);
+  await within(journal.close(), 'closing');
+  assert.is(await within(append, 'the large record'), large.length + OVERHEAD);
+  assert.is((await behind).code, 'TIDEMARK_CLOSED', 'what had no place in the log yet');
+  await within(attached.close(), 'detaching');
+  sameRecords((await readJournal(path)).records, [large]);
+});
+
 each('submissions and syncs that are pending at the end are kept', async (options, path) => {
   const journal = await Journal.open(path, { ...options, groupCommitWindow: 20_000 });
   const { end, written, durable } = await journal.submit('hello');
@@ -529,15 +543,17 @@ for (const backend of backends) {
     sameRecords((await readJournal(`${path}-idle`)).records, []);
   });
 
-  test(`a scheduler that is closed poisons its journals and takes no others (${backend})`, async () => {
+  test(`closing a scheduler closes its journals first, and it takes no others (${backend})`, async () => {
     const scheduler = new IoScheduler({ backend });
-    const journal = await Journal.open(newPath(), { scheduler, preallocate: 0 });
-    assert.is(await journal.append('hello'), 17);
-    await scheduler.close();
-    const error = await failureOf(() => journal.append('x'));
-    assert.equal([error.code, error['lsn']], ['TIDEMARK_POISONED', 17]);
-    assert.is((error.cause as { code?: string }).code, 'TIDEMARK_WORKER_DIED');
+    const path = newPath();
+    const journal = await Journal.open(path, { scheduler, preallocate: 0 });
+    const records = Array.from({ length: 100 }, (_, i) => pattern(i, 500));
+    const appends = Promise.allSettled(records.map((record) => journal.append(record)));
+    await within(Promise.all([scheduler.close(), scheduler.close()]), 'closing the scheduler');
+    assert.equal(await within(appends, 'what was pending'), endsOf(records).map((value) => ({ status: 'fulfilled', value })));
+    assert.is((await failureOf(() => journal.append('x'))).code, 'TIDEMARK_CLOSED');
     assert.is((await failureOf(() => Journal.open(newPath(), { scheduler }))).code, 'TIDEMARK_CLOSED');
+    sameRecords((await readJournal(path)).records, records);
   });
 }
 

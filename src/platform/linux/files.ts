@@ -13,7 +13,7 @@ const O_TRUNC = 0o1000;
 const O_NONBLOCK = 0o4000;
 const O_CLOEXEC = 0o2000000;
 /** `O_DIRECT` differs between processor families (asm-generic/fcntl.h, arch/arm*). */
-const O_DIRECT = process.arch === 'arm' || process.arch === 'arm64' ? 0o200000 : 0o40000;
+export const O_DIRECT = process.arch === 'arm' || process.arch === 'arm64' ? 0o200000 : 0o40000;
 
 const AT_EMPTY_PATH = 0x1000;
 const LOCK_EX = 2;
@@ -38,7 +38,7 @@ const c = {
 };
 
 /** struct statx (statx(2), include/uapi/linux/stat.h): offsets of the fields used here. */
-const STATX = {
+export const STATX = {
   mask: 0,
   mode: 28,
   inode: 32,

@@ -75,7 +75,7 @@ export type Statistic = (typeof STATISTICS)[number];
 const STATISTIC_INDEX = Object.fromEntries(STATISTICS.map((name, i) => [name, W64.statistics + i])) as Record<Statistic, number>;
 
 /** Where the end of the log stands after closing. */
-const SEALED_LSN = Number.MAX_SAFE_INTEGER;
+export const SEALED_LSN = Number.MAX_SAFE_INTEGER;
 
 /** A slot with this value holds no reservation. */
 const IDLE = -1n;

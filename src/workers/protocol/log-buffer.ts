@@ -6,7 +6,7 @@
  */
 import { assert } from '../../platform/errors.js';
 import { CHECKSUM_BYTES, frameBytes, HEADER_BYTES, RECORD_MAGIC } from './frame.js';
-import type { ControlBlock } from './control-block.js';
+import { SEALED_LSN, type ControlBlock } from './control-block.js';
 
 /** Direct IO wants memory aligned to a sector; no disk has larger ones than this. */
 export const LOG_BUFFER_ALIGNMENT = 4096;
@@ -218,6 +218,7 @@ export class Producer {
         this.#seenEnd = expected + bytes;
         return expected;
       }
+      if (found === SEALED_LSN) break;
       expected = found;
     }
     this.#control.publish(this.#slot);
