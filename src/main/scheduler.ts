@@ -6,7 +6,7 @@
 import PQueue from 'p-queue';
 import type { Piscina } from 'piscina';
 import { JournalError, NotSupportedError } from '../platform/errors.js';
-import { valueOf, type BackendKind, type FileTask, type Outcome } from '../workers/protocol/messages.js';
+import { valueOf, type BackendKind, type FileTask, type Outcome, type Sealing } from '../workers/protocol/messages.js';
 import { createPool, DedicatedWorker } from './dedicated-worker.js';
 import { report } from './diagnostics.js';
 import { boolean, checkKeys, fail, integer, oneOf, powerOfTwo } from './options.js';
@@ -38,6 +38,8 @@ export interface Backend {
   readonly setupFlags: readonly string[];
   /** The log buffers are registered with the ring. */
   readonly registeredBuffers: boolean;
+  /** What computes checksums: the native shim, or `@node-rs/crc32` from TypeScript where it was not built. */
+  readonly sealing: Sealing;
 }
 
 const BACKENDS = ['auto', 'io_uring', 'blocking'] as const;
@@ -163,7 +165,7 @@ export class IoScheduler {
   async #startFirst(kind: BackendKind, reason: string): Promise<Backend> {
     const writer = this.#startWriter(kind);
     const { started } = await writer.worker;
-    return { kind, reason, setupFlags: started.setupFlags, registeredBuffers: started.bufferSlots > 0 };
+    return { kind, reason, setupFlags: started.setupFlags, registeredBuffers: started.bufferSlots > 0, sealing: started.sealing };
   }
 
   #leastBusyWriter(kind: BackendKind): Writer {

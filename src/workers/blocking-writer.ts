@@ -6,12 +6,13 @@
 import { assert, IoError, NotSupportedError } from '../platform/errors.js';
 import type { Platform } from '../platform/platform.js';
 import type { WriterControl, WriterStarted, WriteSideRequest } from './protocol/messages.js';
+import { sealing } from './sealer.js';
 import { SpaceAhead, zeroMemory } from './space-ahead.js';
 import { WriteSide, type Batch } from './write-side.js';
 import { JournalLoop } from './writer-loop.js';
 
 export class BlockingWriter implements WriterControl {
-  readonly started: WriterStarted = { kind: 'blocking', setupFlags: [], bufferSlots: 0 };
+  readonly started: WriterStarted = { kind: 'blocking', setupFlags: [], bufferSlots: 0, sealing: sealing() };
   readonly #platform: Platform;
   readonly #journals = new Map<number, BlockingJournal>();
 

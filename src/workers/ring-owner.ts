@@ -8,6 +8,7 @@ import { assert } from '../platform/errors.js';
 import type { Platform, Ring, RingFile } from '../platform/platform.js';
 import type { WriterControl, WriterStarted, WriteSideRequest } from './protocol/messages.js';
 import { RingJournal, type RingQueue } from './ring-journal.js';
+import { sealing } from './sealer.js';
 import { WriteSide } from './write-side.js';
 
 export interface RingOwnerOptions {
@@ -37,7 +38,7 @@ export class RingOwner implements WriterControl, RingQueue {
   }
 
   get started(): WriterStarted {
-    return { kind: 'io_uring', setupFlags: this.#ring.setupFlags, bufferSlots: this.#ring.bufferSlots };
+    return { kind: 'io_uring', setupFlags: this.#ring.setupFlags, bufferSlots: this.#ring.bufferSlots, sealing: sealing() };
   }
 
   attach(request: WriteSideRequest): void {

@@ -5,6 +5,7 @@ import { nativeSeal, SEAL_STATE, type NativeSeal } from '../platform/native-seal
 import { crc32c } from './protocol/crc32c.js';
 import { CHECKSUM_BYTES, frameBytes, HEADER_BYTES, RECORD_BYTES_MAX, RECORD_MAGIC } from './protocol/frame.js';
 import type { LogBuffer } from './protocol/log-buffer.js';
+import type { Sealing } from './protocol/messages.js';
 
 export interface Sealer {
   /** Seals every frame that ends by `limit`; answers how far the log, from its start on, is fit to be written. */
@@ -17,6 +18,11 @@ export interface Sealer {
 export function createSealer(log: LogBuffer, lsn: number): Sealer {
   const native = nativeSeal();
   return native === undefined ? new ScriptSealer(log, lsn) : new NativeSealer(native, log, lsn);
+}
+
+/** Which of the two sealers this system has. */
+export function sealing(): Sealing {
+  return nativeSeal() === undefined ? 'script' : 'native';
 }
 
 export class NativeSealer implements Sealer {

@@ -4,7 +4,7 @@ import { InvalidArgumentError as InvalidValueError, Option, type Command } from 
 import { Journal } from '../journal.js';
 import type { IoSchedulerOptions } from '../scheduler.js';
 import { describeMachine, probeFile, withTemporaryFile } from './machine.js';
-import { BACKEND_CHOICES, onInterruption, parseInteger, parseRecordBytes, print, printJson, printTable, schedulerFor } from './support.js';
+import { BACKEND_CHOICES, parseInteger, parseRecordBytes, print, printJson, printTable, schedulerFor } from './support.js';
 
 interface BenchOptions {
   readonly seconds: number;
@@ -53,12 +53,7 @@ function parseConcurrency(value: string): readonly number[] {
 }
 
 async function bench(directory: string, options: BenchOptions): Promise<void> {
-  const { signal, dispose } = onInterruption();
-  try {
-    await withTemporaryFile(directory, 'bench', (path) => measureAll(path, options, signal));
-  } finally {
-    dispose();
-  }
+  await withTemporaryFile(directory, 'bench', (path, signal) => measureAll(path, options, signal));
 }
 
 async function measureAll(path: string, options: BenchOptions, signal: AbortSignal): Promise<void> {

@@ -5,7 +5,7 @@ import { cpus, machine, release, type as osName } from 'node:os';
 import { join } from 'node:path';
 import { InvalidArgumentError } from '../../platform/errors.js';
 import { selectPlatform } from '../../platform/select.js';
-import { fileStatus } from './support.js';
+import { fileStatus, onInterruption } from './support.js';
 
 export interface Machine {
   readonly platform: string;
@@ -24,14 +24,25 @@ export function describeMachine(): Machine {
   };
 }
 
-/** Gives `use` a path in `directory` that nobody else has, and removes what lies there afterwards. */
-export async function withTemporaryFile<T>(directory: string, purpose: string, use: (path: string) => Promise<T>): Promise<T> {
+/**
+ * Gives `use` a path in `directory` that nobody else has, and removes what lies there afterwards, also when interrupted:
+ * `use` ends early when its signal fires, or in time all the same.
+ */
+export async function withTemporaryFile<T>(
+  directory: string,
+  purpose: string,
+  use: (path: string, signal: AbortSignal) => Promise<T>,
+): Promise<T> {
   await checkDirectory(directory);
   const path = join(directory, `.tidemark-${purpose}-${process.pid}-${randomUUID()}`);
+  const { signal, dispose } = onInterruption();
   try {
-    return await use(path);
+    const result = await use(path, signal);
+    signal.throwIfAborted();
+    return result;
   } finally {
     await rm(path, { force: true });
+    dispose();
   }
 }
 

@@ -16,7 +16,8 @@ export function startProgress(label: string, totalBytes: number | undefined): Pr
   const unknown = `${label} {size} | {records} records | {duration_formatted}`;
   const bar = new cliProgress.SingleBar(
     // Interruption belongs to the command: a bar that caught SIGINT would swallow it.
-    { format: totalBytes === undefined ? unknown : known, stream: process.stderr, gracefulExit: false, hideCursor: null, etaBuffer: 100 },
+    // Lines are trimmed to the terminal (`linewrap`), so that its settings stay as they are whatever ends the program.
+    { format: totalBytes === undefined ? unknown : known, stream: process.stderr, barsize: 20, gracefulExit: false, linewrap: true, hideCursor: null },
     cliProgress.Presets.legacy,
   );
   bar.start(totalBytes ?? 0, 0, { size: humanBytes(0), sizeTotal: humanBytes(totalBytes ?? 0), records: 0 });

@@ -98,13 +98,17 @@ export async function fileStatus(path: string): Promise<Stats> {
 // ---- printing ------------------------------------------------------------------------------------------------------
 
 /** Writes to stdout and waits until it is taken; rejects when that fails. */
-export function print(text: string | Uint8Array): Promise<void> {
-  return new Promise((resolve, reject) => {
-    process.stdout.write(text, (error) => {
-      if (error instanceof Error) reject(error);
-      else resolve();
+export async function print(text: string | Uint8Array): Promise<void> {
+  try {
+    await new Promise<void>((resolve, reject) => {
+      process.stdout.write(text, (error) => {
+        if (error instanceof Error) reject(error);
+        else resolve();
+      });
     });
-  });
+  } catch (error) {
+    throw isOutputClosed(error) ? error : fromNodeError(error, 'stdout');
+  }
 }
 
 export function printJson(value: unknown): Promise<void> {

@@ -52,7 +52,11 @@ export interface WriterStarted {
   readonly setupFlags: readonly string[];
   /** Registered buffers the ring has room for; 0 means plain writes. */
   readonly bufferSlots: number;
+  /** What computes checksums: the native shim, or `@node-rs/crc32` from TypeScript. */
+  readonly sealing: Sealing;
 }
+
+export type Sealing = 'native' | 'script';
 
 export interface StartWriterTask {
   readonly role: 'ring-owner' | 'blocking-writer';
