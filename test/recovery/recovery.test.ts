@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -188,16 +188,14 @@ const DAMAGE: readonly (readonly [name: string, corrupt: (bytes: Buffer) => Buff
 
 for (const [name, corrupt, lsn] of DAMAGE) {
   each(`${name}, and a valid frame more than 4 MiB behind it: corruption`, async (options, path) => {
-    const within5 = join(directory, basename(path) + '-directory');
-    const { mkdirSync } = await import('node:fs');
-    mkdirSync(within5);
-    const journal = join(within5, 'journal');
+    mkdirSync(path);
+    const journal = join(path, 'journal');
     writeFileSync(journal, corrupt(journalOf(['hello', ...LARGE])));
-    const before = snapshot(within5);
+    const before = snapshot(path);
     const error = await failureOf(() => Journal.open(journal, options));
     assert.equal([error.code, error['lsn'], error['path']], ['TIDEMARK_CORRUPT', lsn, journal]);
     assert.match(error.message, `LSN ${lsn}:`);
-    assert.equal(snapshot(within5), before);
+    assert.equal(snapshot(path), before);
     const { records, tail } = await readJournal(journal);
     assert.equal([records.length, tail.position], [lsn === 0 ? 0 : 1, lsn]);
   });

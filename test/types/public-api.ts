@@ -1,0 +1,87 @@
+/**
+ * The public types: this file only has to compile. Each `@ts-expect-error` is a mistake that the types must catch.
+ */
+import {
+  IoError, IoScheduler, Journal, JournalError, JournalReader, TidemarkError, defaultScheduler,
+  type AckLevel, type Advice, type Backend, type FollowOptions, type IoErrorCode, type IoSchedulerOptions, type JournalErrorCode, type JournalOptions,
+  type JournalReaderOptions, type JournalRecord, type JournalStats, type OpenReport, type RecordBytes, type SharedJournalHandle, type Submission,
+  type Tail, type TailState, type TornTail,
+} from 'tidemark';
+
+/** True exactly when both types are the same. */
+type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+const same = <A, B>(_: Same<A, B>): void => undefined;
+
+same<AckLevel, 'buffered' | 'written' | 'durable'>(true);
+same<Advice, 'normal' | 'sequential' | 'random' | 'willNeed' | 'dontNeed' | 'noReuse'>(true);
+same<RecordBytes, string | Uint8Array>(true);
+same<Backend['kind'], 'io_uring' | 'blocking'>(true);
+same<Tail['state'], TailState>(true);
+same<OpenReport['torn'], TornTail | undefined>(true);
+same<IoErrorCode & JournalErrorCode, never>(true);
+same<Extract<JournalErrorCode, 'TIDEMARK_LOCKED' | 'TIDEMARK_CORRUPT' | 'TIDEMARK_POISONED'>, 'TIDEMARK_LOCKED' | 'TIDEMARK_CORRUPT' | 'TIDEMARK_POISONED'>(true);
+same<Readonly<JournalOptions>, JournalOptions>(true);
+same<Readonly<IoSchedulerOptions>, IoSchedulerOptions>(true);
+same<Readonly<JournalReaderOptions>, JournalReaderOptions>(true);
+same<Readonly<FollowOptions>, FollowOptions>(true);
+same<Readonly<JournalStats>, JournalStats>(true);
+same<Readonly<JournalRecord>, JournalRecord>(true);
+same<Readonly<Submission>, Submission>(true);
+same<ReturnType<Journal['append']>, Promise<number>>(true);
+same<ReturnType<Journal['tryAppend']>, number | undefined>(true);
+same<ReturnType<Journal['syncThrough']>, Promise<void>>(true);
+same<ReturnType<Journal['share']>, SharedJournalHandle>(true);
+same<JournalReader['tail'], Tail | undefined>(true);
+
+export async function use(): Promise<number> {
+  const options: JournalOptions = { layout: 'file', direct: false, ack: 'written', scheduler: defaultScheduler() };
+  const journal = await Journal.open('journal', options);
+  await journal.append('text');
+  await journal.append(new Uint8Array(3));
+  await journal.appendBatch(['text', Buffer.from('bytes')] as const);
+  const { start, end, written, durable }: Submission = await journal.submit('text');
+  const seen: number[] = [start, end, await written, await durable];
+  const place: number = journal.tryAppend('text') ?? -1;
+  seen.push(place, journal.stats().syncLatencyNsMax);
+  for await (const { payload } of journal.follow({ from: 0, signal: AbortSignal.timeout(1) })) seen.push(payload.length);
+  const reader: AsyncIterable<JournalRecord> & AsyncDisposable = await JournalReader.open('journal', { from: 17 });
+  for await (const record of reader) seen.push(record.end);
+  const disposables: AsyncDisposable[] = [journal, reader, new IoScheduler({ backend: 'blocking', workerUrl: new URL('file:///entry.js') })];
+  return disposables.length;
+}
+
+export function explain(error: unknown): string {
+  if (error instanceof JournalError) return `${error.code} ${error.holderPid ?? ''} ${error.lsn ?? ''}`;
+  if (error instanceof IoError) return `${error.syscall} ${error.errno} ${error.errnoName} ${error.path ?? ''}`;
+  return error instanceof TidemarkError ? error.code : 'not of this library';
+}
+
+export async function mistakes(journal: Journal, options: JournalOptions, reader: JournalReader): Promise<void> {
+  // @ts-expect-error: options are not changed once given
+  options.direct = true;
+  // @ts-expect-error: there is no such option
+  await Journal.open('journal', { flush: true });
+  // @ts-expect-error: nor such a level
+  await Journal.open('journal', { ack: 'synced' });
+  // @ts-expect-error: an option that is left out is not undefined
+  await Journal.open('journal', { direct: undefined });
+  // @ts-expect-error: journals are opened, not constructed
+  new Journal('journal');
+  // @ts-expect-error: as are readers
+  new JournalReader('journal');
+  // @ts-expect-error: a record is text or bytes
+  await journal.append(17);
+  // @ts-expect-error: one record is no batch
+  await journal.appendBatch('text');
+  // @ts-expect-error: room may be missing
+  const end: number = journal.tryAppend('text');
+  // @ts-expect-error: an LSN is a number
+  await journal.syncThrough('17');
+  // @ts-expect-error: watermarks are the journal's
+  journal.durableLsn = end;
+  // @ts-expect-error: the tail is unknown before the end has been read
+  reader.tail.state.length;
+  // @ts-expect-error: a code that does not exist
+  const code: JournalErrorCode = 'TIDEMARK_BROKEN';
+  await journal.advise(code satisfies string as Advice);
+}
