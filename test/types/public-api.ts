@@ -24,7 +24,6 @@ same<Readonly<JournalOptions>, JournalOptions>(true);
 same<Readonly<IoSchedulerOptions>, IoSchedulerOptions>(true);
 same<Readonly<JournalReaderOptions>, JournalReaderOptions>(true);
 same<Readonly<FollowOptions>, FollowOptions>(true);
-same<Readonly<JournalStats>, JournalStats>(true);
 same<Readonly<JournalRecord>, JournalRecord>(true);
 same<Readonly<Submission>, Submission>(true);
 same<ReturnType<Journal['append']>, Promise<number>>(true);
@@ -56,9 +55,11 @@ export function explain(error: unknown): string {
   return error instanceof TidemarkError ? error.code : 'not of this library';
 }
 
-export async function mistakes(journal: Journal, options: JournalOptions, reader: JournalReader): Promise<void> {
+export async function mistakes(journal: Journal, options: JournalOptions, reader: JournalReader, stats: JournalStats): Promise<void> {
   // @ts-expect-error: options are not changed once given
   options.direct = true;
+  // @ts-expect-error: nor are figures
+  stats.batches = 0;
   // @ts-expect-error: there is no such option
   await Journal.open('journal', { flush: true });
   // @ts-expect-error: nor such a level
