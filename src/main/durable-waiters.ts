@@ -161,14 +161,16 @@ export class DurableWaiters {
   }
 
   #begin(): void {
-    if (!this.#held) {
+    const first = !this.#held;
+    if (first) {
       this.#held = true;
       this.#keepAlive.ref();
+      this.#waitSince = performance.now();
     }
-    if (this.#looking || this.#sleeping) return;
-    this.#waitSince = performance.now();
+    // A thread that sleeps with something pending has looked for it long enough; one that sleeps for a follower has not.
+    if (this.#looking || (this.#sleeping && !first)) return;
     if (this.#averageUs > WORTH_LOOKING_US) this.#sleep();
-    else this.#lookSoon(this.#waitSince);
+    else this.#lookSoon(performance.now());
   }
 
   #lookSoon(now: number): void {
@@ -216,7 +218,8 @@ export class DurableWaiters {
 
   /** Resolves what the watermarks have reached, or rejects all. Answers whether something moved. */
   #settle(): boolean {
-    // Promises at or below the watermark are kept even when the journal is poisoned above it.
+    // The failure first: the watermark does not move after it, so promises at or below the watermark are kept.
+    const failure = this.#hooks.poisoned();
     const durable = this.#control.durableLsn;
     const movedDurable = this.#durable.resolveThrough(durable);
     const movedWritten = this.#written.resolveThrough(this.#control.writtenLsn);
@@ -224,13 +227,12 @@ export class DurableWaiters {
     this.#durableSeen = durable;
     if (moved) this.#measure();
     this.#queued = this.#hooks.onProgress();
-    const failure = this.#hooks.poisoned();
     if (failure !== undefined) {
       this.#durable.rejectAll(failure);
       this.#written.rejectAll(failure);
       this.#holdThrough = 0;
     }
-    this.#notifyObservers(failure !== undefined);
+    this.#notifyObservers(failure !== undefined || this.#control.sealed);
     if (this.#held && !this.#busy) {
       this.#held = false;
       this.#keepAlive.unref();

@@ -93,6 +93,7 @@ export class Journal {
   readonly #handle: SharedJournalHandle;
   readonly #owner: Owner | undefined;
   #closing: Promise<void> | undefined;
+  #ended = false;
   #failure: Error | undefined;
   #deathCause: Error | undefined;
 
@@ -331,7 +332,7 @@ export class Journal {
     return followJournal(this.path, from, signal, {
       durableLsn: () => this.durableLsn,
       onDurableBeyond: (lsn, notify) => this.#appender.waiters.onDurableBeyond(lsn, notify),
-      ended: () => this.#closing !== undefined || this.#control.closed,
+      ended: () => this.#ended || this.#control.sealed,
       failure: () => this.#poisonError(),
     });
   }
@@ -353,6 +354,11 @@ export class Journal {
 
   async #detach(): Promise<void> {
     await this.#drained(() => this.#appender.queuedRecords === 0 && this.#appender.waiters.pending === 0);
+    this.#end();
+  }
+
+  #end(): void {
+    this.#ended = true;
     this.#control.freeSlotIfIdle(this.#slot);
     this.#appender.waiters.dispose();
   }
@@ -363,11 +369,9 @@ export class Journal {
     this.#control.close();
     await this.#drained(() => this.#control.sealReservations(this.durableLsn));
     const end = this.durableLsn;
-    try {
-      await owner.seat.worker.call('detach', owner.id);
-    } catch (error) {
-      if (!(error instanceof JournalError)) throw error;
-    }
+    // A writer thread that has ended has nothing left to detach; the files are closed all the same.
+    const detached = owner.seat.worker.call('detach', owner.id).catch((error: unknown) => asError(error));
+    const failure = await detached;
     owner.seat.leave();
     const task: CloseJournalTask = {
       role: 'close-journal',
@@ -376,9 +380,9 @@ export class Journal {
       end: this.#poisonError() === undefined ? end : undefined,
     };
     await owner.scheduler.runFileTask(task);
-    this.#control.freeSlotIfIdle(this.#slot);
-    this.#appender.waiters.dispose();
+    this.#end();
     report('close', { path: this.path, end });
+    if (failure instanceof Error && !(failure instanceof JournalError)) throw failure;
   }
 
   /** Waits until `isDone`, looking again at each move of the durable watermark; gives up when the journal is poisoned. */

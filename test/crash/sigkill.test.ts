@@ -24,7 +24,7 @@ const LIFE_MS_MIN = 5;
 const LIFE_MS_MAX = 60;
 const THREADS = 4;
 /** This part of the processes is killed while they start, open and recover. */
-const KILLED_EARLY = 0.2;
+const KILLED_EARLY = 0.25;
 const EARLY_MS_MAX = 600;
 /** Much less than the slowest disk gives, much more than nothing. */
 const ACKNOWLEDGED_MIN = LIVES * 20;

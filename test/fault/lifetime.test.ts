@@ -25,9 +25,9 @@ interface Departure {
 }
 
 /** Measures how long a program lives on after it has said that it is through. */
-function depart(backend: LifetimeTask['backend'], ending: Ending, count: number): Promise<Departure> {
-  const path = join(directory, `${backend}-${ending}`);
-  const child = startProgram('lifetime', { path, backend, ending, count } satisfies LifetimeTask);
+function depart(backend: LifetimeTask['backend'], ending: Ending, count: number, delayMs = 0): Promise<Departure> {
+  const path = join(directory, `${backend}-${ending}-${delayMs}`);
+  const child = startProgram('lifetime', { path, backend, ending, count, delayMs } satisfies LifetimeTask);
   let reported: number | undefined;
   child.stdout?.on('data', () => (reported ??= performance.now()));
   const bound = setTimeout(() => {
@@ -68,6 +68,15 @@ for (const backend of await usableBackends()) {
     const { code, lingeredMs } = await depart(backend, 'exit-pending', 1000);
     assert.is(code, 7);
     assert.ok(lingeredMs < SOON_MS, `it lived on for ${lingeredMs} ms`);
+  });
+
+  test(`process.exit() at any moment of opening, ${backend}`, async () => {
+    const delaysMs = Array.from({ length: 24 }, (_, i) => 10 * i);
+    const codes: (number | null)[] = [];
+    for (let next = delaysMs.splice(0, 3); next.length > 0; next = delaysMs.splice(0, 3)) {
+      codes.push(...(await Promise.all(next.map((delayMs) => depart(backend, 'exit-opening', 0, delayMs)))).map(({ code }) => code));
+    }
+    assert.equal(codes, codes.map(() => 7));
   });
 
   test(`pending appends keep the process alive until they are durable, ${backend}`, async () => {

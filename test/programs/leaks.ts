@@ -19,6 +19,8 @@ export interface Held {
   readonly threads: number;
   readonly descriptors: number;
   readonly mappings: number;
+  /** Virtual size of the process. */
+  readonly mib: number;
   readonly listeners: number;
 }
 
@@ -31,7 +33,9 @@ export interface LeaksReport {
 }
 
 const task = taskOf<LeaksTask>();
-const options: JournalOptions = { direct: true, preallocate: 0, logBufferBytes: 65_536 };
+/** Large enough that each one kept is seen in the size of the process; only touched pages cost memory. */
+const LOG_BUFFER_BYTES = 1024 * 1024;
+const options: JournalOptions = { direct: true, preallocate: 0, logBufferBytes: LOG_BUFFER_BYTES };
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
 
@@ -45,6 +49,7 @@ async function held(): Promise<Held> {
     threads: readdirSync('/proc/self/task').length,
     descriptors: readdirSync('/proc/self/fd').length,
     mappings: readFileSync('/proc/self/maps', 'latin1').split('\n').length,
+    mib: Math.round(Number(/VmSize:\s+(\d+) kB/.exec(readFileSync('/proc/self/status', 'latin1'))?.[1]) / 1024),
     listeners: process.eventNames().reduce((sum, name) => sum + process.listenerCount(name), 0),
   };
 }

@@ -7,6 +7,7 @@ export type Ending =
   | 'idle'
   | 'exit-idle'
   | 'exit-pending'
+  | 'exit-opening'
   | 'unawaited'
   | 'writer-dies'
   | 'idle-producer-dies'
@@ -18,6 +19,8 @@ export interface LifetimeTask {
   readonly backend: Backend['kind'];
   readonly ending: Ending;
   readonly count: number;
+  /** `exit-opening`: how long it opens the journal before it exits. */
+  readonly delayMs?: number;
 }
 
 export interface LifetimeReport {
@@ -114,33 +117,30 @@ async function killProducer(deed: 'reserve' | 'enter'): Promise<void> {
   report({ failures, acknowledged, tookMs, closeFailure } satisfies LifetimeReport);
 }
 
-switch (task.ending) {
-  case 'idle':
-    await (await open()).append('a record');
-    report({ appended: 1 } satisfies LifetimeReport);
-    break;
-  case 'exit-idle':
-    await (await open()).append('a record');
-    report({ appended: 1 } satisfies LifetimeReport);
-    process.exit(7);
-    break;
-  case 'exit-pending':
-    await appendMany(await open(), task.count);
-    process.exit(7);
-    break;
-  case 'unawaited':
-    await appendMany(await open(), task.count);
-    break;
-  case 'writer-dies':
-    await killWriter();
-    break;
-  case 'idle-producer-dies':
-    await killIdleProducer();
-    break;
-  case 'producer-dies-reserved':
-    await killProducer('reserve');
-    break;
-  case 'producer-dies-entered':
-    await killProducer('enter');
-    break;
+async function appendOne(): Promise<void> {
+  await (await open()).append('a record');
+  report({ appended: 1 } satisfies LifetimeReport);
 }
+
+async function exitAfter(work: Promise<void>): Promise<void> {
+  await work;
+  process.exit(7);
+}
+
+const endings: Readonly<Record<Ending, () => Promise<void>>> = {
+  'idle': appendOne,
+  'exit-idle': () => exitAfter(appendOne()),
+  'exit-pending': async () => exitAfter(appendMany(await open(), task.count)),
+  'exit-opening': () => {
+    report({});
+    void open();
+    return exitAfter(new Promise((resolve) => setTimeout(resolve, task.delayMs)));
+  },
+  'unawaited': async () => appendMany(await open(), task.count),
+  'writer-dies': killWriter,
+  'idle-producer-dies': killIdleProducer,
+  'producer-dies-reserved': () => killProducer('reserve'),
+  'producer-dies-entered': () => killProducer('enter'),
+};
+
+await endings[task.ending]();

@@ -3,9 +3,9 @@ import type { Command } from 'commander';
 import type { Supports } from '../../platform/platform.js';
 import { selectPlatform } from '../../platform/select.js';
 import { Journal } from '../journal.js';
-import { IoScheduler, type Backend } from '../scheduler.js';
+import type { Backend, IoScheduler } from '../scheduler.js';
 import { describeMachine, probeFile, withTemporaryFile, type FileAbilities, type Machine } from './machine.js';
-import { printJson, printTable } from './support.js';
+import { printJson, printTable, schedulerFor } from './support.js';
 
 interface Diagnosis {
   readonly machine: Machine;
@@ -58,7 +58,7 @@ async function diagnose(directory: string, path: string): Promise<Diagnosis> {
 }
 
 async function chooseBackend(): Promise<Pick<Diagnosis, 'auto' | 'ioUring'> & { readonly scheduler: IoScheduler }> {
-  const scheduler = new IoScheduler({ backend: 'auto' });
+  const scheduler = schedulerFor('auto');
   try {
     const auto = await scheduler.backend();
     return { scheduler, auto, ioUring: { available: auto.kind === 'io_uring', reason: auto.reason } };
@@ -66,7 +66,7 @@ async function chooseBackend(): Promise<Pick<Diagnosis, 'auto' | 'ioUring'> & { 
     // `auto` fails where a ring should work and does not: that is for the reader to know, not a reason to say no more.
     await scheduler.close();
     const reason = error instanceof Error ? error.message : String(error);
-    return { scheduler: new IoScheduler({ backend: 'blocking' }), auto: null, ioUring: { available: false, reason } };
+    return { scheduler: schedulerFor('blocking'), auto: null, ioUring: { available: false, reason } };
   }
 }
 

@@ -6,7 +6,7 @@ import { fromNodeError } from '../../platform/errno.js';
 import { InvalidArgumentError, TidemarkError } from '../../platform/errors.js';
 import type { Tail } from '../../workers/protocol/frame-walk.js';
 import { RECORD_BYTES_MAX } from '../../workers/protocol/frame.js';
-import { defaultScheduler, IoScheduler, type IoSchedulerOptions } from '../scheduler.js';
+import { IoScheduler, type IoSchedulerOptions } from '../scheduler.js';
 
 export const EXIT = { success: 0, error: 1, damaged: 2 } as const;
 
@@ -76,9 +76,9 @@ export function parseRecordBytes(value: string): number {
 
 export const BACKEND_CHOICES = ['auto', 'io_uring', 'blocking'] as const;
 
-/** A scheduler for the backend that was asked for, or the shared one, which heeds `TIDEMARK_BACKEND`. */
+/** A scheduler for one journal at a time. Without `backend` it heeds `TIDEMARK_BACKEND`. */
 export function schedulerFor(backend: IoSchedulerOptions['backend'] | undefined): IoScheduler {
-  return backend === undefined ? defaultScheduler() : new IoScheduler({ backend });
+  return new IoScheduler({ fileWorkers: 1, ...(backend === undefined ? {} : { backend }) });
 }
 
 /** Refuses to begin beyond the file's end: that would be success for records which do not exist. */

@@ -190,7 +190,14 @@ export class ControlBlock {
    * Closing needs it, for a thread that has looked at {@link closed} just before may reserve just after.
    */
   sealReservations(end: number): boolean {
-    return this.reserve(end, SEALED_LSN - end) === end;
+    if (this.reserve(end, SEALED_LSN - end) !== end) return false;
+    this.wakeWaiters();
+    return true;
+  }
+
+  /** Nothing will be reserved any more, and all that was is durable. */
+  get sealed(): boolean {
+    return Number(Atomics.load(this.#i64, W64.reserved)) === SEALED_LSN;
   }
 
   /** Last step: the reserved bytes are copied. Storing releases them to the writer. */
