@@ -26,7 +26,7 @@ async function codeOf(promise: Promise<unknown>): Promise<string> {
 
 const { handle, thread, records } = workerData as AppendData;
 const journal = Journal.attach(handle);
-const pending: (Promise<number> | number)[] = [];
+const pending: Promise<number>[] = [];
 for (let i = 0; i < records;) {
   const record = threadRecord(thread, i);
   if (i % 7 === 1) {
@@ -40,7 +40,8 @@ for (let i = 0; i < records;) {
     i += 3;
   } else {
     // What finds no room goes the way that waits.
-    pending.push((i % 7 === 6 ? journal.tryAppend(record) : undefined) ?? journal.append(record));
+    const end = i % 7 === 6 ? journal.tryAppend(record) : undefined;
+    pending.push(end === undefined ? journal.append(record) : Promise.resolve(end));
     i++;
   }
   if (i % 100 === 0) await Promise.all(pending);

@@ -323,6 +323,16 @@ cat('a reader that has seen enough is no error', async () => {
   }
 });
 
+if (existsSync('/dev/full')) {
+  cat('output that cannot be written is one', async () => {
+    const path = await journalOf('one');
+    const descriptor = openSync('/dev/full', 'w');
+    const child = spawn(process.execPath, [CLI, 'cat', path], { stdio: ['ignore', descriptor, 'pipe'] });
+    closeSync(descriptor);
+    matches(await ended(child), { code: 1, stderr: /\(ENOSPC\) \[TIDEMARK_NO_SPACE\]\n$/ });
+  });
+}
+
 cat.run();
 
 // ---- damage --------------------------------------------------------------------------------------------------------

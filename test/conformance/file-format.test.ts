@@ -15,22 +15,22 @@ const backends = await availableBackends();
 let files = 0;
 const newPath = (): string => join(directory, `journal-${files++}`);
 
-const WAYS: readonly (JournalOptions & { readonly name: string })[] = backends.flatMap((backend) => [
-  { name: `${backend}, direct`, direct: true, scheduler: schedulerOf(backend) },
-  { name: `${backend}, buffered`, direct: false, scheduler: schedulerOf(backend) },
-]);
-
-/** `name` is the test's own, no option. */
-function optionsOf({ name, ...options }: JournalOptions & { readonly name: string }): JournalOptions {
-  return options;
+interface Way {
+  readonly name: string;
+  readonly options: JournalOptions;
 }
+
+const WAYS: readonly Way[] = backends.flatMap((backend) => [
+  { name: `${backend}, direct`, options: { direct: true, scheduler: schedulerOf(backend) } },
+  { name: `${backend}, buffered`, options: { direct: false, scheduler: schedulerOf(backend) } },
+]);
 
 test('the table of this test is CRC-32C', () => {
   assert.is(crc32c(Buffer.from('123456789')).toString(16), 'e3069283');
   assert.is(crc32c(Buffer.alloc(32)).toString(16), '8a9136aa');
 });
 
-const HELLO = Buffer.from(`46535901${'05000000'}${Buffer.from('hello').toString('hex')}`, 'hex');
+const HELLO = Buffer.from(`4653590105000000${Buffer.from('hello').toString('hex')}`, 'hex');
 
 const RECORDS: readonly (string | Uint8Array)[] = [
   'hello', '', 'grüße, 世界 🌊', 'a lone \ud800 surrogate', Uint8Array.from({ length: 256 }, (_, i) => i),
@@ -38,7 +38,7 @@ const RECORDS: readonly (string | Uint8Array)[] = [
 ];
 
 for (const way of WAYS) {
-  const options = optionsOf(way);
+  const { options } = way;
 
   test(`append('hello') is 17 bytes (${way.name})`, async () => {
     const path = newPath();
@@ -140,7 +140,7 @@ for (const [name, expected] of Object.entries(golden)) {
       const remainder = withoutZeros(bytes.subarray(expected.position));
       writeFileSync(path, bytes);
       const keptAs = `${path}.torn-${expected.position}`;
-      await withJournal(path, { ...optionsOf(way), preallocate: 0 }, async (journal) => {
+      await withJournal(path, { ...way.options, preallocate: 0 }, async (journal) => {
         const { torn, records: found, created } = journal.openReport ?? {};
         assert.equal([found, created], [expected.records, false]);
         assert.equal([journal.durableLsn, journal.reservedLsn], [expected.position, expected.position]);

@@ -295,7 +295,7 @@ each('advice of every kind is taken', async (options, path) => {
   await withJournal(path, options, async (journal) => {
     await journal.append('hello');
     for (const advice of ['normal', 'sequential', 'random', 'willNeed', 'dontNeed', 'noReuse'] as const) {
-      assert.is(await journal.advise(advice), undefined);
+      await journal.advise(advice);
       await journal.advise(advice, { offset: 0, bytes: 17 });
     }
   });
@@ -530,17 +530,20 @@ each('close may be called again, and disposing closes', async (options, path) =>
 
 for (const backend of backends) {
   test(`a process ends by itself once its appends are durable (${backend})`, async () => {
-    const path = newPath();
-    const child = runModule(`
-      import { Journal } from 'tidemark';
-      const journal = await Journal.open(process.argv[1]);
-      for (let i = 0; i < 100; i++) void journal.append('record ' + i);
-      const unnoticed = await Journal.open(process.argv[1] + '-idle');
-    `, [path], { TIDEMARK_BACKEND: backend });
-    assert.equal(await within(ended(child), 'the process'), { code: 0, signal: null, stdout: '', stderr: '' });
-    const { records } = await readJournal(path);
-    assert.equal(records.map(String), Array.from({ length: 100 }, (_, i) => `record ${i}`));
-    sameRecords((await readJournal(`${path}-idle`)).records, []);
+    // Several, for what a thread is doing when its process ends is a matter of chance.
+    await Promise.all(Array.from({ length: 8 }, async () => {
+      const path = newPath();
+      const child = runModule(`
+        import { Journal } from 'tidemark';
+        const journal = await Journal.open(process.argv[1]);
+        for (let i = 0; i < 100; i++) void journal.append('record ' + i);
+        const idle = await Journal.open(process.argv[1] + '-idle');
+      `, [path], { TIDEMARK_BACKEND: backend });
+      assert.equal(await within(ended(child), 'the process'), { code: 0, signal: null, stdout: '', stderr: '' });
+      const { records } = await readJournal(path);
+      assert.equal(records.map(String), Array.from({ length: 100 }, (_, i) => `record ${i}`));
+      sameRecords((await readJournal(`${path}-idle`)).records, []);
+    }));
   });
 
   test(`closing a scheduler closes its journals first, and it takes no others (${backend})`, async () => {

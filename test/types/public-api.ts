@@ -8,9 +8,12 @@ import {
   type Tail, type TailState, type TornTail,
 } from 'tidemark';
 
-/** True exactly when both types are the same. */
-type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
-const same = <A, B>(_: Same<A, B>): void => undefined;
+/** True exactly when each type is assignable to the other. */
+type Same<A, B> = [A, B] extends [B, A] ? true : false;
+/** Compiles when its argument is the type's answer. */
+function same<A, B>(expected: Same<A, B>): boolean {
+  return expected;
+}
 
 same<AckLevel, 'buffered' | 'written' | 'durable'>(true);
 same<Advice, 'normal' | 'sequential' | 'random' | 'willNeed' | 'dontNeed' | 'noReuse'>(true);
@@ -20,12 +23,6 @@ same<Tail['state'], TailState>(true);
 same<OpenReport['torn'], TornTail | undefined>(true);
 same<IoErrorCode & JournalErrorCode, never>(true);
 same<Extract<JournalErrorCode, 'TIDEMARK_LOCKED' | 'TIDEMARK_CORRUPT' | 'TIDEMARK_POISONED'>, 'TIDEMARK_LOCKED' | 'TIDEMARK_CORRUPT' | 'TIDEMARK_POISONED'>(true);
-same<Readonly<JournalOptions>, JournalOptions>(true);
-same<Readonly<IoSchedulerOptions>, IoSchedulerOptions>(true);
-same<Readonly<JournalReaderOptions>, JournalReaderOptions>(true);
-same<Readonly<FollowOptions>, FollowOptions>(true);
-same<Readonly<JournalRecord>, JournalRecord>(true);
-same<Readonly<Submission>, Submission>(true);
 same<ReturnType<Journal['append']>, Promise<number>>(true);
 same<ReturnType<Journal['tryAppend']>, number | undefined>(true);
 same<ReturnType<Journal['syncThrough']>, Promise<void>>(true);
@@ -55,11 +52,30 @@ export function explain(error: unknown): string {
   return error instanceof TidemarkError ? error.code : 'not of this library';
 }
 
-export async function mistakes(journal: Journal, options: JournalOptions, reader: JournalReader, stats: JournalStats): Promise<void> {
+interface Given {
+  readonly scheduler: IoSchedulerOptions;
+  readonly reader: JournalReaderOptions;
+  readonly follow: FollowOptions;
+  readonly stats: JournalStats;
+  readonly record: JournalRecord;
+  readonly submission: Submission;
+}
+
+export async function mistakes(journal: Journal, options: JournalOptions, reader: JournalReader, given: Given): Promise<void> {
   // @ts-expect-error: options are not changed once given
   options.direct = true;
-  // @ts-expect-error: nor are figures
-  stats.batches = 0;
+  // @ts-expect-error: a scheduler's neither
+  given.scheduler.backend = 'auto';
+  // @ts-expect-error: nor a reader's
+  given.reader.from = 17;
+  // @ts-expect-error: nor a follower's
+  given.follow.from = 17;
+  // @ts-expect-error: nor figures
+  given.stats.batches = 0;
+  // @ts-expect-error: nor records
+  given.record.start = 0;
+  // @ts-expect-error: nor submissions
+  given.submission.end = 0;
   // @ts-expect-error: there is no such option
   await Journal.open('journal', { flush: true });
   // @ts-expect-error: nor such a level
@@ -81,8 +97,8 @@ export async function mistakes(journal: Journal, options: JournalOptions, reader
   // @ts-expect-error: watermarks are the journal's
   journal.durableLsn = end;
   // @ts-expect-error: the tail is unknown before the end has been read
-  reader.tail.state.length;
+  const state: TailState = reader.tail.state;
   // @ts-expect-error: a code that does not exist
   const code: JournalErrorCode = 'TIDEMARK_BROKEN';
-  await journal.advise(code satisfies string as Advice);
+  await journal.advise((code + state) as Advice);
 }
