@@ -8,6 +8,7 @@ import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { releaseProxy, wrap, type Remote } from 'comlink';
 import { Piscina } from 'piscina';
 import { JournalError } from '../platform/errors.js';
+import { NativeLoading } from '../platform/native-modules.js';
 import type { RemoteWriter } from '../workers/entry.js';
 import { endpointOf } from '../workers/protocol/endpoint.js';
 import { valueOf, type Outcome, type StartWriterTask, type WriterControl, type WriterStarted } from '../workers/protocol/messages.js';
@@ -96,6 +97,20 @@ export class DedicatedWorker {
   }
 }
 
+/** Threads that load native modules must not be terminated meanwhile; at the end of the process they are waited for. */
+let nativeLoading: NativeLoading | undefined;
+
+function sharedNativeLoading(): NativeLoading {
+  if (nativeLoading === undefined) {
+    const loading = new NativeLoading();
+    process.once('exit', () => {
+      loading.endSync();
+    });
+    nativeLoading = loading;
+  }
+  return nativeLoading;
+}
+
 /** A pool whose idle threads keep no process alive. */
 export function createPool(workerUrl: URL, threads: number): Piscina {
   const pool = new Piscina({
@@ -108,6 +123,7 @@ export function createPool(workerUrl: URL, threads: number): Piscina {
     // Flags for the main script (a loader, --input-type, a debugger port) are not meant for these threads.
     execArgv: [],
     trackUnmanagedFds: false,
+    workerData: sharedNativeLoading().data,
   });
   // The pool reports a thread's death here too; an event nobody listens to would be thrown.
   pool.on('error', () => undefined);

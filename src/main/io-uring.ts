@@ -4,15 +4,20 @@
  * It belongs to the thread that creates it and is waited for by that thread's event loop. The journal does not use this
  * class: its ring lives in a worker.
  */
-import { EAGAIN, ECANCELED, EINTR, EIO, ioError } from '../platform/errno.js';
+import { closeSync } from 'node:fs';
+import { Socket } from 'node:net';
+import { EAGAIN, EINTR, EIO, ioError } from '../platform/errno.js';
 import { assert, JournalError } from '../platform/errors.js';
-import { addressOf } from '../platform/ffi.js';
-import type { Ring, RingFile } from '../platform/platform.js';
+import { addressOf, NativeMemory } from '../platform/ffi.js';
+import type { Pipe, Ring, RingFile } from '../platform/platform.js';
 import { selectPlatform } from '../platform/select.js';
 import * as check from './options.js';
 
 export interface IoUringOptions {
-  /** Most operations in flight, a power of two from 1 to 4096; more wait their turn. Default 128. */
+  /**
+   * Most operations in flight, a power of two from 4 to 4096; each chain of operations takes one more. The rest
+   * waits its turn. Default 128.
+   */
   readonly entries?: number;
   /** A kernel thread polls for submissions: saves system calls, burns a core. Default false. */
   readonly sqpoll?: boolean;
@@ -48,6 +53,10 @@ interface Transfer {
 
 export class IoUring {
   readonly #ring: Ring;
+  /** Each chain of operations ends with one that writes a byte into it: that is how the event loop learns of completions. */
+  readonly #pipe: Pipe;
+  readonly #wakeUps: Socket;
+  readonly #wakeByte = new NativeMemory(8, 8);
   readonly #backlog: { readonly count: number; readonly queue: () => void }[] = [];
   readonly #slots = new Map<number, number>();
   readonly #freeSlots: number[];
@@ -60,19 +69,22 @@ export class IoUring {
   /** Sets up a ring. Throws `TIDEMARK_NOT_SUPPORTED` with the reason where the system has none to give. */
   static create(options: IoUringOptions = {}): IoUring {
     check.checkKeys('options', options, ['entries', 'sqpoll']);
-    const entries = check.powerOfTwo('entries', options.entries, 128, 2, 4096);
+    const entries = check.powerOfTwo('entries', options.entries, 128, 4, 4096);
     const sqpoll = check.boolean('sqpoll', options.sqpoll, false);
-    return new IoUring(selectPlatform().createRing({ entries, sqpoll }));
+    return new IoUring(selectPlatform().createRing({ entries, sqpoll, reaping: 'eventLoop' }));
   }
 
   private constructor(ring: Ring) {
     this.#ring = ring;
     this.#freeSlots = Array.from({ length: ring.fileSlots }, (_, i) => ring.fileSlots - 1 - i);
-    ring.watch(() => {
+    this.#pipe = selectPlatform().createPipe();
+    // Node's own stream over the pipe: it ends in good order with the thread, whenever that is.
+    this.#wakeUps = new Socket({ fd: this.#pipe.readEnd, readable: true, writable: false });
+    this.#wakeUps.on('data', () => {
       ring.reap();
       this.#drainBacklog();
     });
-    ring.keepAlive(false);
+    this.#wakeUps.unref();
   }
 
   /** Flags it was set up with. */
@@ -184,14 +196,14 @@ export class IoUring {
     this.#checkOpen();
     const file = this.#file(descriptor);
     const result = await this.#operation(1, (done) => {
-      this.#ring.syncData(file, done);
+      this.#ring.syncData(file, 'always', done);
     });
     if (result < 0) throw ioError(-result, 'fdatasync');
   }
 
   /**
-   * Writes all of `data` and then syncs, linked in one submission. Resolves when both are done. A short write breaks the
-   * link in the kernel; the rest is then written and synced again, so success always means that all of it is durable.
+   * Writes all of `data` and then syncs, linked in one submission. Resolves when both are done. After a short write the
+   * rest is written and synced again, so success always means that all of it is durable.
    */
   async writeLinkedFsync(descriptor: number, data: Uint8Array, offset: number): Promise<number> {
     this.#checkOpen();
@@ -203,13 +215,13 @@ export class IoUring {
     });
     const count = Math.min(transfer.bytes, TRANSFER_BYTES_MAX);
     const written = await this.#operation(2, (done) => {
-      this.#ring.write(file, transfer.address, count, transfer.offset, -1, false, true, done);
-      this.#ring.syncData(file, this.#counted(synced));
+      this.#ring.write(file, transfer.address, count, transfer.offset, -1, false, 'always', done);
+      this.#ring.syncData(file, 'always', this.#counted(synced));
     });
     const syncResult = await sync;
     if (written === transfer.bytes && syncResult === 0) return written;
     if (written < 0 && !isTransient(written)) throw ioError(-written, 'write');
-    if (syncResult < 0 && syncResult !== -ECANCELED) throw ioError(-syncResult, 'fdatasync');
+    if (syncResult < 0) throw ioError(-syncResult, 'fdatasync');
     await this.#continue(transfer, Math.max(written, 0));
     await this.fdatasync(descriptor);
     return transfer.bytes;
@@ -231,6 +243,13 @@ export class IoUring {
         this.#onIdle = resolve;
       });
     }
+    // What is left are the last wake-ups, which are complete or about to be.
+    while (this.#ring.inFlight > 0) {
+      this.#ring.reap();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    this.#wakeUps.destroy();
+    closeSync(this.#pipe.writeEnd);
     this.#ring.close();
     this.#buffers = [];
   }
@@ -280,8 +299,8 @@ export class IoUring {
       const count = Math.min(bytes - done, TRANSFER_BYTES_MAX);
       const file = this.#file(transfer.descriptor);
       const result = await this.#operation(1, (complete) => {
-        if (kind === 'write') this.#ring.write(file, address + done, count, offset + done, bufferSlot, false, false, complete);
-        else this.#ring.read(file, address + done, count, offset + done, bufferSlot, complete);
+        if (kind === 'write') this.#ring.write(file, address + done, count, offset + done, bufferSlot, false, 'always', complete);
+        else this.#ring.read(file, address + done, count, offset + done, bufferSlot, 'always', complete);
       });
       if (result < 0 && !isTransient(result)) throw ioError(-result, kind);
       if (result === 0 && kind === 'read') break;
@@ -305,10 +324,10 @@ export class IoUring {
 
   /** Keeps the process alive from here until the operation has come back. */
   #counted(done: (result: number) => void): (result: number) => void {
-    if (this.#operations++ === 0) this.#ring.keepAlive(true);
+    if (this.#operations++ === 0) this.#wakeUps.ref();
     return (result) => {
       if (--this.#operations === 0) {
-        this.#ring.keepAlive(false);
+        this.#wakeUps.unref();
         this.#onIdle?.();
       }
       done(result);
@@ -317,9 +336,10 @@ export class IoUring {
 
   #drainBacklog(): void {
     for (let next = this.#backlog[0]; next !== undefined; next = this.#backlog[0]) {
-      if (this.#ring.inFlight + next.count > this.#ring.capacity) break;
+      if (this.#ring.inFlight + next.count + 1 > this.#ring.capacity) break;
       this.#backlog.shift();
       next.queue();
+      this.#wake();
     }
     if (this.#submitScheduled) return;
     this.#submitScheduled = true;
@@ -328,6 +348,11 @@ export class IoUring {
       this.#submitScheduled = false;
       if (this.#operations > 0) this.#ring.submit();
     });
+  }
+
+  /** The end of a chain. A pipe that is full will wake the event loop anyway. */
+  #wake(): void {
+    this.#ring.write({ descriptor: this.#pipe.writeEnd, slot: -1 }, this.#wakeByte.address, 1, 0, -1, false, 'none', () => undefined);
   }
 
   #file(descriptor: number): RingFile {

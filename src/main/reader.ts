@@ -69,15 +69,23 @@ export class JournalReader implements AsyncIterable<JournalRecord> {
 
   async *[Symbol.asyncIterator](): AsyncGenerator<JournalRecord, void, void> {
     this.#checkOpen();
-    const walk = walkFrames(this.#position, await sizeOf(this.#handle));
-    for (;;) {
-      const step = await advance(this.#handle, walk);
-      if (step.done === true) {
-        this.#tail = step.value;
-        return;
+    for (let tail: Tail | undefined; ;) {
+      const sizeBytes = await sizeOf(this.#handle);
+      if (this.#position > sizeBytes) throw this.#beyond(sizeBytes);
+      const walk = walkFrames(this.#position, sizeBytes);
+      let step = await advance(this.#handle, walk);
+      const progress = step.done !== true;
+      while (step.done !== true) {
+        this.#position = step.value.end;
+        yield step.value;
+        step = await advance(this.#handle, walk);
       }
-      this.#position = step.value.end;
-      yield step.value;
+      // A writer may have gone on while this was read piece by piece. Damage is what is there at a second look too.
+      const settled = step.value.state === 'clean-end' || (!progress && tail?.detail === step.value.detail);
+      tail = step.value;
+      if (!settled) continue;
+      this.#tail = tail;
+      return;
     }
   }
 
@@ -89,6 +97,11 @@ export class JournalReader implements AsyncIterable<JournalRecord> {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  #beyond(sizeBytes: number): JournalError {
+    const message = `LSN ${this.#position} is beyond the end of '${this.path}', which has ${sizeBytes} bytes`;
+    return new JournalError('TIDEMARK_LSN_OUT_OF_RANGE', message, { path: this.path, lsn: this.#position });
   }
 
   #checkOpen(): void {

@@ -5,10 +5,10 @@
  * - Only synchronous calls, only from the thread that owns what they touch.
  * - Memory that native code keeps after a call returns is a `SharedArrayBuffer` held in {@link NativeMemory}:
  *   a small typed array moves on the JavaScript heap and an unreferenced one is freed.
- * - Libraries and functions are looked up on first use, so that importing this package never fails.
+ * - Packages, libraries and functions are looked up on first use, so that importing this package never fails.
  */
-import koffi from 'koffi';
 import { assert } from './errors.js';
+import { koffi } from './native-modules.js';
 
 /** Memory at a fixed native address for as long as this object is reachable. */
 export class NativeMemory {
@@ -36,7 +36,7 @@ export function alignmentSkip(buffer: SharedArrayBuffer, alignment: number): num
  * User-space addresses stay below 2^47 (x86-64) or 2^52 (arm64), so they are exact as numbers.
  */
 export function addressOf(view: Uint8Array): number {
-  const address = Number(koffi.address(view));
+  const address = Number(koffi().address(view));
   assert(Number.isSafeInteger(address), 'a native address fits a number');
   return address;
 }
@@ -55,15 +55,22 @@ export function native(name: string, result: string, parameters: readonly string
   };
 }
 
-let loaded: ReturnType<typeof koffi.load> | undefined;
+type Library = ReturnType<ReturnType<typeof koffi>['load']>;
 
-function library(): ReturnType<typeof koffi.load> {
+let loaded: Library | undefined;
+
+function library(): Library {
   // The running process itself: its C library, whichever one node was linked with (glibc or musl).
-  loaded ??= koffi.load(null);
+  loaded ??= koffi().load(null);
   return loaded;
+}
+
+/** The mapped memory at `address` as an `ArrayBuffer`. Touching it after it was unmapped crashes the process. */
+export function viewOf(address: number, byteLength: number): ArrayBuffer {
+  return koffi().view(BigInt(address), byteLength);
 }
 
 /** `errno` of the calling thread after the last native call. */
 export function lastErrno(): number {
-  return koffi.errno();
+  return koffi().errno();
 }

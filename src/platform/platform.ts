@@ -76,6 +76,8 @@ export interface RingOptions {
   readonly entries?: number;
   /** A kernel thread polls for submissions: saves system calls, burns a core. Default false. */
   readonly sqpoll?: boolean;
+  /** `wait`: the owner calls {@link Ring.wait}. `eventLoop`: completions come by themselves. Default `wait`. */
+  readonly reaping?: 'wait' | 'eventLoop';
 }
 
 /** A file as a ring addresses it: by its slot in the registered table, or by descriptor where `slot` is -1. */
@@ -83,6 +85,12 @@ export interface RingFile {
   readonly descriptor: number;
   readonly slot: number;
 }
+
+/**
+ * When the next queued operation starts: `none`, independently; `success`, when this one is complete in full, else it is
+ * cancelled; `always`, when this one is over.
+ */
+export type Link = 'none' | 'success' | 'always';
 
 /** Called once per operation: bytes transferred or 0, or a negative error number. */
 export type Completion = (result: number) => void;
@@ -100,22 +108,27 @@ export interface Ring {
   readonly fileSlots: number;
   /** Registered buffers it can hold; 0 where the kernel has no sparse table. */
   readonly bufferSlots: number;
-  /** `bufferSlot` -1: the memory is not registered. `link`: the next queued operation starts when this one is complete. */
-  write(file: RingFile, address: number, bytes: number, offset: number, bufferSlot: number, dsync: boolean, link: boolean, done: Completion): void;
-  read(file: RingFile, address: number, bytes: number, offset: number, bufferSlot: number, done: Completion): void;
-  syncData(file: RingFile, done: Completion): void;
+  /** `bufferSlot` -1: the memory is not registered. */
+  write(file: RingFile, address: number, bytes: number, offset: number, bufferSlot: number, dsync: boolean, link: Link, done: Completion): void;
+  read(file: RingFile, address: number, bytes: number, offset: number, bufferSlot: number, link: Link, done: Completion): void;
+  syncData(file: RingFile, link: Link, done: Completion): void;
   allocate(file: RingFile, offset: number, bytes: number, done: Completion): void;
   submit(): void;
   /** Runs the completions that are there; answers how many. */
   reap(): number;
-  /** Has `onReadable` called from the event loop whenever completions wait. */
-  watch(onReadable: () => void): void;
-  keepAlive(alive: boolean): void;
+  /** Sleeps inside the kernel until a completion is there, at most `timeoutUs` microseconds. Only for worker threads. */
+  wait(timeoutUs: number): void;
   /** Puts a descriptor into a slot of the registered file table; -1 empties it. */
   setFile(slot: number, descriptor: number): void;
   /** Registers memory in a slot; address 0 and 0 bytes empty it. */
   setBuffer(slot: number, address: number, bytes: number): void;
   close(): void;
+}
+
+/** A pipe whose reading end wakes an event loop. Both ends are non-blocking. */
+export interface Pipe {
+  readonly readEnd: number;
+  readonly writeEnd: number;
 }
 
 export interface Threads {
@@ -143,4 +156,5 @@ export interface Platform {
   readonly threads: Threads;
   /** Sets up an io_uring; throws {@link NotSupportedError} or an `IoError` that says why there is none. */
   createRing(options: RingOptions): Ring;
+  createPipe(): Pipe;
 }

@@ -3,9 +3,9 @@
  *
  * Nothing on disk changes before the file is locked and known to be a journal. Nothing is called durable before it is synced.
  */
-import { realpathSync, statSync } from 'node:fs';
+import { realpathSync, statSync, type BigIntStats } from 'node:fs';
 import { dirname } from 'node:path';
-import { EEXIST, EINVAL, EISDIR, ENOENT, ioError } from '../platform/errno.js';
+import { EEXIST, EINVAL, EISDIR, ENOENT, fromNodeError, ioError } from '../platform/errno.js';
 import { assert, IoError, JournalError } from '../platform/errors.js';
 import { addressOf } from '../platform/ffi.js';
 import type { Files } from '../platform/platform.js';
@@ -67,7 +67,7 @@ function openLocked(files: Files, task: OpenJournalTask): { descriptor: number; 
           holderPid: holder.pid,
         });
       }
-      const named = statSync(task.path, { bigint: true, throwIfNoEntry: false });
+      const named = statOf(task.path);
       if (named !== undefined && named.ino === status.inode) return { descriptor, created };
     } catch (error) {
       files.close(descriptor);
@@ -80,7 +80,7 @@ function openLocked(files: Files, task: OpenJournalTask): { descriptor: number; 
 
 function openFile(files: Files, task: OpenJournalTask): { descriptor: number; created: boolean } {
   // Look before opening: opening a device or a FIFO may do something to it.
-  const before = statSync(task.path, { throwIfNoEntry: false });
+  const before = statOf(task.path);
   if (before !== undefined && !before.isFile() && !before.isDirectory()) throw notAFile(task.path);
   try {
     return { descriptor: files.open(task.path, { write: true }), created: false };
@@ -93,6 +93,14 @@ function openFile(files: Files, task: OpenJournalTask): { descriptor: number; cr
     // Somebody else created it just now.
     if (!(error instanceof IoError) || error.errno !== EEXIST) throw error;
     return { descriptor: files.open(task.path, { write: true }), created: false };
+  }
+}
+
+function statOf(path: string): BigIntStats | undefined {
+  try {
+    return statSync(path, { bigint: true, throwIfNoEntry: false });
+  } catch (error) {
+    throw fromNodeError(error, path);
   }
 }
 

@@ -90,7 +90,7 @@ export class RingJournal {
     const done = this.#operation((result) => {
       this.#wrote(batch, extent, linked, retries, result);
     });
-    ring.write(this.file, extent.address, extent.bytes, extent.offset, bufferSlot, file.dsyncWrites, linked, done);
+    ring.write(this.file, extent.address, extent.bytes, extent.offset, bufferSlot, file.dsyncWrites, linked ? 'success' : 'none', done);
   }
 
   #wrote(batch: Batch, extent: Extent, linked: boolean, retries: number, result: number): void {
@@ -136,7 +136,7 @@ export class RingJournal {
       assert(this.#writesLeft === 0, 'a sync completes after the writes before it');
       this.#finish(batch);
     });
-    ring.syncData(this.file, done);
+    ring.syncData(this.file, 'none', done);
   }
 
   #finish(batch: Batch): void {
@@ -191,7 +191,7 @@ export class RingJournal {
       this.#prepareMore();
     });
     this.#queue.enqueue(1, (ring) => {
-      ring.write(this.file, zeroMemory().address, bytes, range.start, -1, false, false, done);
+      ring.write(this.file, zeroMemory().address, bytes, range.start, -1, false, 'none', done);
     });
   }
 

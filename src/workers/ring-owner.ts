@@ -1,8 +1,9 @@
 /**
  * The thread that owns the io_uring: the write side of every journal of a scheduler.
  *
- * Its loop lives in the worker's event loop: doorbells arrive through `Atomics.waitAsync`, completions through libuv,
- * which polls the ring. No thread ever sits inside a native call.
+ * Its loop lives in the worker's event loop. With nothing in flight it waits for doorbells, through `Atomics.waitAsync`.
+ * With something in flight it waits in the kernel for a completion, a bounded while at a time, and gives the event loop a
+ * turn in between: for doorbells of other journals and for the control plane.
  */
 import { assert } from '../platform/errors.js';
 import type { Platform, Ring, RingFile } from '../platform/platform.js';
@@ -10,6 +11,12 @@ import type { WriterControl, WriterStarted, WriteSideRequest } from './protocol/
 import { RingJournal, type RingQueue } from './ring-journal.js';
 import { sealing } from './sealer.js';
 import { WriteSide } from './write-side.js';
+
+/**
+ * How long the thread stays in the kernel at a time, in microseconds. An append to a journal that has nothing in flight
+ * waits at most that long while another journal's disk is stalled, and the end of the process no longer than that.
+ */
+const WAIT_US = 1000;
 
 export interface RingOwnerOptions {
   readonly sqpoll: boolean;
@@ -24,17 +31,14 @@ export class RingOwner implements WriterControl, RingQueue {
   readonly #bufferSlots: SlotTable;
   /** Operations that found the ring full, in order; `count` belong together. */
   readonly #backlog: { readonly count: number; readonly queue: (ring: Ring) => void }[] = [];
-  #submitScheduled = false;
+  #turnScheduled = false;
 
   constructor(platform: Platform, options: RingOwnerOptions) {
     this.#platform = platform;
     this.#ring = platform.createRing({ entries: options.ringEntries, sqpoll: options.sqpoll });
     this.#fileSlots = new SlotTable(this.#ring.fileSlots);
     this.#bufferSlots = new SlotTable(this.#ring.bufferSlots);
-    this.#ring.watch(() => {
-      this.#ring.reap();
-      this.#drainBacklog();
-    });
+
   }
 
   get started(): WriterStarted {
@@ -84,18 +88,22 @@ export class RingOwner implements WriterControl, RingQueue {
       this.#backlog.shift();
       next.queue(this.#ring);
     }
-    this.#submitSoon();
-  }
-
-  /** Collects what one turn queues into one system call. */
-  #submitSoon(): void {
-    if (this.#submitScheduled) return;
-    this.#submitScheduled = true;
+    if (this.#turnScheduled) return;
+    this.#turnScheduled = true;
+    // A microtask later, so that what one turn queues goes to the kernel in one system call.
     queueMicrotask(() => {
-      this.#submitScheduled = false;
       this.#ring.submit();
+      setImmediate(this.#turn);
     });
   }
+
+  /** One turn with something in flight: wait a while, run completions, and come back. */
+  readonly #turn = (): void => {
+    this.#turnScheduled = false;
+    if (this.#ring.inFlight > 0) this.#ring.wait(WAIT_US);
+    this.#ring.reap();
+    if (this.#ring.inFlight > 0 || this.#backlog.length > 0) this.#drainBacklog();
+  };
 
   #registerFile(descriptor: number): RingFile {
     const slot = this.#fileSlots.take();

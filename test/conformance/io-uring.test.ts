@@ -16,7 +16,7 @@ function newFile(): { path: string; descriptor: number } {
 
 function available(): boolean {
   try {
-    void IoUring.create({ entries: 2 }).close();
+    void IoUring.create({ entries: 4 }).close();
     return true;
   } catch (error) {
     if (!(error instanceof NotSupportedError)) throw error;

@@ -74,7 +74,9 @@ else {
           await whileFrozen(mount, async () => {
             for (let i = RECORDS; i < 2 * RECORDS; i++) {
               const promise = append(i);
-              const count = (): void => void settled++;
+              const count = (): void => {
+                settled++;
+              };
               promise.then(count, count);
               pending.push(promise);
             }

@@ -29,7 +29,8 @@ export function skip(what: string, reason: string): void {
 /** Starts a program of `test/programs` in a process group of its own. */
 export function startProgram(name: string, task: unknown, options: ProgramOptions = {}): ChildProcess {
   const program = fileURLToPath(new URL(`../programs/${name}.js`, import.meta.url));
-  const [command = '', ...words] = [...(options.prefix ?? []), process.execPath, program, JSON.stringify(task)];
+  const words = [...(options.prefix ?? []), process.execPath, program, JSON.stringify(task)];
+  const command = words.shift() ?? process.execPath;
   const markers = openSync('/dev/null', 'w');
   const child = spawn(command, words, {
     stdio: ['ignore', 'pipe', 'pipe', markers],
@@ -45,14 +46,14 @@ export function startProgram(name: string, task: unknown, options: ProgramOption
 export async function runProgram<Report>(name: string, task: unknown, options: ProgramOptions = {}): Promise<Finished<Report>> {
   const child = startProgram(name, task, options);
   const boundMs = options.boundMs ?? BOUND_MS;
-  let late = false;
+  const bound = { passed: false };
   const timer = setTimeout(() => {
-    late = true;
+    bound.passed = true;
     killGroup(child);
   }, boundMs);
   const result = await ended(child);
   clearTimeout(timer);
-  if (late) throw new Error(`${name} did not end within ${boundMs} ms\n${result.stdout}\n${result.stderr}`);
+  if (bound.passed) throw new Error(`${name} did not end within ${boundMs} ms\n${result.stdout}\n${result.stderr}`);
   const line = result.stdout.trim().split('\n').at(-1) ?? '';
   try {
     return { ...result, report: JSON.parse(line) as Report };

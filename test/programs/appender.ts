@@ -36,7 +36,7 @@ export interface AppenderReport {
   readonly stats: JournalStats;
 }
 
-const task = taskOf<AppenderTask>();
+const task = taskOf() as AppenderTask;
 const FRAME_OVERHEAD_BYTES = 12;
 
 function mark(text: string): void {

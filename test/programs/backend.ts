@@ -72,6 +72,6 @@ async function work(task: BackendTask): Promise<BackendReport> {
   return { backend, directActive, directReason, durableLsn };
 }
 
-await work(taskOf()).then(report, (error: unknown) => {
+await work(taskOf() as BackendTask).then(report, (error: unknown) => {
   report({ refused: failureOf(error) } satisfies BackendReport);
 });

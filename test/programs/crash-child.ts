@@ -14,7 +14,7 @@ export interface CrashTask {
 }
 
 const THREADS = 4;
-const { path, backend, direct, preallocate, life, cheats } = taskOf<CrashTask>();
+const { path, backend, direct, preallocate, life, cheats } = taskOf() as CrashTask;
 // The threads load their modules while the journal opens.
 const workers = Array.from({ length: THREADS - 1 }, () => new Worker(new URL('./crash-thread.js', import.meta.url)));
 const scheduler = new IoScheduler({ backend, fileWorkers: 1 });

@@ -32,7 +32,7 @@ export interface LeaksReport {
   readonly backend: Backend;
 }
 
-const task = taskOf<LeaksTask>();
+const task = taskOf() as LeaksTask;
 /** Large enough that each one kept is seen in the size of the process; only touched pages cost memory. */
 const LOG_BUFFER_BYTES = 1024 * 1024;
 const options: JournalOptions = { direct: true, preallocate: 0, logBufferBytes: LOG_BUFFER_BYTES };

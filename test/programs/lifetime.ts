@@ -37,7 +37,7 @@ export interface LifetimeReport {
 /** Longer than any test: a commit that waits for it is pending as long as the test wants. */
 const LONG_WINDOW_US = 1_000_000;
 
-const task = taskOf<LifetimeTask>();
+const task = taskOf() as LifetimeTask;
 const workers: Worker[] = [];
 process.on('worker', (worker) => workers.push(worker));
 const scheduler = new IoScheduler({ backend: task.backend });

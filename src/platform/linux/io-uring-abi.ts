@@ -15,21 +15,27 @@ export const SETUP = {
   COOP_TASKRUN: 1 << 8,
   TASKRUN_FLAG: 1 << 9,
   SINGLE_ISSUER: 1 << 12,
+  DEFER_TASKRUN: 1 << 13,
 } as const;
 
 export const FEATURE = {
   SINGLE_MMAP: 1 << 0,
   NODROP: 1 << 1,
+  EXT_ARG: 1 << 8,
 } as const;
 
-export const ENTER = { GETEVENTS: 1 << 0, SQ_WAKEUP: 1 << 1 } as const;
+export const ENTER = { GETEVENTS: 1 << 0, SQ_WAKEUP: 1 << 1, EXT_ARG: 1 << 3 } as const;
+
+/** struct io_uring_getevents_arg: sigmask u64, sigmask_sz u32, pad u32, ts u64; and struct __kernel_timespec: 2 x s64. */
+export const GETEVENTS_ARG = { timespec: 16, bytes: 8 + 4 + 4 + 8 } as const;
+export const TIMESPEC_BYTES = 8 + 8;
 
 /** Flags that the kernel keeps in the submission ring. */
 export const SQ_FLAG = { NEED_WAKEUP: 1 << 0, CQ_OVERFLOW: 1 << 1, TASKRUN: 1 << 2 } as const;
 
 export const OP = { FSYNC: 3, READ_FIXED: 4, WRITE_FIXED: 5, FALLOCATE: 17, READ: 22, WRITE: 23 } as const;
 
-export const SQE_FLAG = { FIXED_FILE: 1 << 0, IO_LINK: 1 << 2 } as const;
+export const SQE_FLAG = { FIXED_FILE: 1 << 0, IO_LINK: 1 << 2, IO_HARDLINK: 1 << 3 } as const;
 
 export const FSYNC_DATASYNC = 1;
 /** preadv2(2): the write is durable at completion, as with O_DSYNC. */

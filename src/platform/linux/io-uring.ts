@@ -4,17 +4,15 @@
  * Ownership: one thread creates a ring and only that thread touches it (SINGLE_ISSUER).
  * Whoever queues an operation keeps the memory at `address` alive and unmoved until `done` runs.
  *
- * The event loop waits for the ring: {@link IoUringRing.watch} lets libuv poll its descriptor, so that the thread never
- * sits inside `io_uring_enter`. This rules DEFER_TASKRUN out, whose completions only appear during such a call.
+ * A worker waits for completions inside `io_uring_enter`, never without a bound. An event loop is woken through a pipe
+ * that a linked operation writes to. koffi could watch the ring's descriptor from libuv, but its callback aborts the
+ * process when it comes while a thread is being terminated.
  */
-import koffi, { type node } from 'koffi';
 import { assert, NotSupportedError, InternalError } from '../errors.js';
-import { EAGAIN, EBUSY, EINTR, EINVAL, ENOMEM, ENOSYS, EOPNOTSUPP, EPERM, errnoName, ioError } from '../errno.js';
-import { addressOf, lastErrno, native } from '../ffi.js';
-import type { Completion, Ring, RingFile, RingOptions } from '../platform.js';
+import { EAGAIN, EBUSY, EINTR, EINVAL, ENOMEM, ENOSYS, EOPNOTSUPP, EPERM, ETIME, errnoName, ioError } from '../errno.js';
+import { addressOf, lastErrno, native, viewOf } from '../ffi.js';
+import type { Completion, Link, Ring, RingFile, RingOptions } from '../platform.js';
 import * as abi from './io-uring-abi.js';
-
-type PollHandle = InstanceType<typeof node.PollHandle>;
 
 const PROT_READ_WRITE = 0x1 | 0x2;
 const MAP_SHARED_POPULATE = 0x01 | 0x8000;
@@ -41,6 +39,8 @@ const REFUSALS: Readonly<Record<number, string>> = {
   [ENOMEM]: 'not enough lockable memory (RLIMIT_MEMLOCK)',
 };
 
+const LINK_FLAG: Readonly<Record<Link, number>> = { none: 0, success: abi.SQE_FLAG.IO_LINK, always: abi.SQE_FLAG.IO_HARDLINK };
+
 interface Mapping {
   readonly address: number;
   readonly bytes: number;
@@ -53,13 +53,15 @@ interface Instance {
 }
 
 /** Set-up flags from the best to none; older kernels answer EINVAL to those they do not know. */
-function flagChoices(sqpoll: boolean): readonly (readonly (keyof typeof abi.SETUP)[])[] {
-  if (sqpoll) return [['SQPOLL', 'SINGLE_ISSUER'], ['SQPOLL']];
-  return [['COOP_TASKRUN', 'TASKRUN_FLAG', 'SINGLE_ISSUER'], ['COOP_TASKRUN', 'TASKRUN_FLAG'], []];
+function flagChoices({ sqpoll, reaping }: RingOptions): readonly (readonly (keyof typeof abi.SETUP)[])[] {
+  if (sqpoll === true) return [['SQPOLL', 'SINGLE_ISSUER'], ['SQPOLL']];
+  const cooperative = [['COOP_TASKRUN', 'TASKRUN_FLAG', 'SINGLE_ISSUER'], ['COOP_TASKRUN', 'TASKRUN_FLAG'], []] as const;
+  // Completions appear only while this thread waits for them: no interruption elsewhere, but nothing for an event loop.
+  return reaping === 'eventLoop' ? cooperative : [['DEFER_TASKRUN', 'SINGLE_ISSUER'], ...cooperative];
 }
 
 function setUp(options: RingOptions): Instance {
-  const choices = flagChoices(options.sqpoll ?? false);
+  const choices = flagChoices(options);
   for (const names of choices) {
     const params = new Uint32Array(new SharedArrayBuffer(abi.PARAMS_WORDS * 4));
     params[abi.PARAMS.flags] = names.reduce((flags, name) => flags | abi.SETUP[name], abi.SETUP.CLAMP);
@@ -100,7 +102,10 @@ export class IoUringRing implements Ring {
   #queued = 0;
   #inFlight = 0;
   #closed = false;
-  #poll: PollHandle | undefined;
+  /** Argument of a bounded wait; native code reads it during the call only. */
+  readonly #waitArgument = new BigUint64Array(new SharedArrayBuffer(128));
+  readonly #waitTime = new BigInt64Array(new SharedArrayBuffer(128));
+  readonly #waitAddress: number;
 
   /** Completion of the operation whose user_data is the index. */
   readonly #completions: (Completion | undefined)[];
@@ -125,17 +130,20 @@ export class IoUringRing implements Ring {
     this.#sqpoll = flagNames.includes('SQPOLL');
     const sqEntries = p('sqEntries');
     const cqEntries = p('cqEntries');
-    if ((p('features') & abi.FEATURE.SINGLE_MMAP) === 0 || (p('features') & abi.FEATURE.NODROP) === 0) {
+    const needed = abi.FEATURE.SINGLE_MMAP | abi.FEATURE.NODROP | abi.FEATURE.EXT_ARG;
+    if ((p('features') & needed) !== needed) {
       close(descriptor);
-      throw new NotSupportedError('io_uring', 'the kernel is older than 5.5 (no SINGLE_MMAP or NODROP)');
+      throw new NotSupportedError('io_uring', 'the kernel is older than 5.11 (no SINGLE_MMAP, NODROP or EXT_ARG)');
     }
+    this.#waitArgument[abi.GETEVENTS_ARG.timespec / 8] = BigInt(addressOf(new Uint8Array(this.#waitTime.buffer)));
+    this.#waitAddress = addressOf(new Uint8Array(this.#waitArgument.buffer));
     const ringBytes = Math.max(p('sqArray') + sqEntries * 4, p('cqCqes') + cqEntries * abi.CQE_BYTES);
     const sqeBytes = sqEntries * abi.SQE_BYTES;
     const ringMapping = mapRing(descriptor, ringBytes, abi.OFFSET_SQ_RING);
     const sqeMapping = mapRing(descriptor, sqeBytes, abi.OFFSET_SQES);
     this.#mappings = [ringMapping, sqeMapping];
-    this.#ring = new Int32Array(koffi.view(BigInt(ringMapping.address), ringBytes));
-    this.#sqes = new Uint32Array(koffi.view(BigInt(sqeMapping.address), sqeBytes));
+    this.#ring = new Int32Array(viewOf(ringMapping.address, ringBytes));
+    this.#sqes = new Uint32Array(viewOf(sqeMapping.address, sqeBytes));
     this.#at = {
       sqTail: p('sqTail') / 4,
       sqFlags: p('sqFlags') / 4,
@@ -160,27 +168,27 @@ export class IoUringRing implements Ring {
     return this.#inFlight;
   }
 
-  write(file: RingFile, address: number, bytes: number, offset: number, bufferSlot: number, dsync: boolean, link: boolean, done: Completion): void {
+  write(file: RingFile, address: number, bytes: number, offset: number, bufferSlot: number, dsync: boolean, link: Link, done: Completion): void {
     const opcode = bufferSlot < 0 ? abi.OP.WRITE : abi.OP.WRITE_FIXED;
     this.#queue(opcode, link, file, offset, address, bytes, dsync ? abi.RWF_DSYNC : 0, bufferSlot, done);
   }
 
-  read(file: RingFile, address: number, bytes: number, offset: number, bufferSlot: number, done: Completion): void {
+  read(file: RingFile, address: number, bytes: number, offset: number, bufferSlot: number, link: Link, done: Completion): void {
     const opcode = bufferSlot < 0 ? abi.OP.READ : abi.OP.READ_FIXED;
-    this.#queue(opcode, false, file, offset, address, bytes, 0, bufferSlot, done);
+    this.#queue(opcode, link, file, offset, address, bytes, 0, bufferSlot, done);
   }
 
-  syncData(file: RingFile, done: Completion): void {
-    this.#queue(abi.OP.FSYNC, false, file, 0, 0, 0, abi.FSYNC_DATASYNC, -1, done);
+  syncData(file: RingFile, link: Link, done: Completion): void {
+    this.#queue(abi.OP.FSYNC, link, file, 0, 0, 0, abi.FSYNC_DATASYNC, -1, done);
   }
 
   /** fallocate(2) with mode 0: reserves blocks and extends the size. */
   allocate(file: RingFile, offset: number, bytes: number, done: Completion): void {
     // IORING_OP_FALLOCATE carries the length in `addr` and the mode in `len`.
-    this.#queue(abi.OP.FALLOCATE, false, file, offset, bytes, 0, 0, -1, done);
+    this.#queue(abi.OP.FALLOCATE, 'none', file, offset, bytes, 0, 0, -1, done);
   }
 
-  #queue(opcode: number, link: boolean, file: RingFile, offset: number, address: number, length: number, flags: number, bufferSlot: number, done: Completion): void {
+  #queue(opcode: number, link: Link, file: RingFile, offset: number, address: number, length: number, flags: number, bufferSlot: number, done: Completion): void {
     assert(!this.#closed, 'a closed ring takes no operation');
     const token = this.#freeTokens.pop();
     assert(token !== undefined, 'no more operations than the ring holds are in flight');
@@ -190,7 +198,7 @@ export class IoUringRing implements Ring {
     const sqes = this.#sqes;
     const at = (this.#tail & this.#sqMask) * abi.SQE_WORDS;
     sqes.fill(0, at, at + abi.SQE_WORDS);
-    sqes[at + abi.SQE.opcodeAndFlags] = opcode | (((fixed ? abi.SQE_FLAG.FIXED_FILE : 0) | (link ? abi.SQE_FLAG.IO_LINK : 0)) << 8);
+    sqes[at + abi.SQE.opcodeAndFlags] = opcode | (((fixed ? abi.SQE_FLAG.FIXED_FILE : 0) | LINK_FLAG[link]) << 8);
     sqes[at + abi.SQE.descriptor] = fixed ? file.slot : file.descriptor;
     sqes[at + abi.SQE.offsetLow] = offset >>> 0;
     sqes[at + abi.SQE.offsetHigh] = Math.floor(offset / TWO_POW_32);
@@ -262,15 +270,14 @@ export class IoUringRing implements Ring {
     return count;
   }
 
-  watch(onReadable: () => void): void {
-    assert(this.#poll === undefined, 'a ring is watched once');
-    this.#poll = koffi.node.poll(this.descriptor, { readable: true }, onReadable);
-  }
-
-  /** Says whether the watch alone keeps the event loop alive. */
-  keepAlive(alive: boolean): void {
-    if (alive) this.#poll?.ref();
-    else this.#poll?.unref();
+  wait(timeoutUs: number): void {
+    this.#waitTime[0] = BigInt(Math.floor(timeoutUs / 1e6));
+    this.#waitTime[1] = BigInt(Math.floor(timeoutUs % 1e6) * 1000);
+    const flags = abi.ENTER.GETEVENTS | abi.ENTER.EXT_ARG;
+    const result = enter(abi.SYS_IO_URING_ENTER, this.descriptor, 0, 1, flags, this.#waitAddress, abi.GETEVENTS_ARG.bytes);
+    if (result >= 0) return;
+    const errno = lastErrno();
+    if (errno !== ETIME && errno !== EINTR && errno !== EAGAIN && errno !== EBUSY) throw ioError(errno, 'io_uring_enter');
   }
 
   #registerEmptyFileTable(): void {
@@ -318,8 +325,6 @@ export class IoUringRing implements Ring {
     if (this.#closed) return;
     assert(this.#inFlight === 0, 'nothing is in flight when a ring closes');
     this.#closed = true;
-    this.#poll?.close();
-    this.#poll = undefined;
     this.#ring = new Int32Array(0);
     this.#sqes = new Uint32Array(0);
     for (const mapping of this.#mappings) munmap(mapping.address, mapping.bytes);

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { native } from '../ffi.js';
 import type { Platform } from '../platform.js';
+import { createPipe } from './pipe.js';
 import { files } from './files.js';
 import { IoUringRing } from './io-uring.js';
 
@@ -30,4 +31,5 @@ export const linux: Platform = {
     },
   },
   createRing: (options) => IoUringRing.create(options),
+  createPipe,
 };

@@ -1,0 +1,75 @@
+/**
+ * Loads the native packages, each at its first use.
+ *
+ * A thread that is terminated while a native module initialises takes the whole process down (napi_throw is fatal then).
+ * So worker threads of this library announce that they load, and whoever ends them lets them finish: see
+ * {@link NativeLoading}.
+ */
+import { createRequire } from 'node:module';
+import { workerData } from 'node:worker_threads';
+
+type Koffi = typeof import('koffi');
+type Crc32 = typeof import('@node-rs/crc32');
+
+const require = createRequire(import.meta.url);
+
+let koffiModule: Koffi | undefined;
+let crc32Module: Crc32 | undefined;
+
+export function koffi(): Koffi {
+  koffiModule ??= load(() => require('koffi') as Koffi);
+  return koffiModule;
+}
+
+export function crc32(): Crc32 {
+  crc32Module ??= load(() => require('@node-rs/crc32') as Crc32);
+  return crc32Module;
+}
+
+/** Indices of the shared words. */
+const WORD = { loading: 0, ending: 1, count: 2 } as const;
+const EXIT_WAIT_MS = 1000;
+const PARK_MS = 60_000;
+
+/** What a thread and its workers share about loading; travels as `workerData`. */
+export interface NativeLoadingData {
+  readonly tidemarkNativeLoading: SharedArrayBuffer;
+}
+
+/** The side of the thread that starts and ends workers. */
+export class NativeLoading {
+  readonly data: NativeLoadingData = { tidemarkNativeLoading: new SharedArrayBuffer(WORD.count * 4) };
+  readonly #words = new Int32Array(this.data.tidemarkNativeLoading);
+
+  /** Keeps workers from loading from now on and waits for those that do. For the end of the process: it blocks, briefly. */
+  endSync(): void {
+    // The flag first: a worker announces itself before it looks at the flag, so one of the two sees the other.
+    Atomics.store(this.#words, WORD.ending, 1);
+    const until = performance.now() + EXIT_WAIT_MS;
+    for (let loading = Atomics.load(this.#words, WORD.loading); loading > 0; loading = Atomics.load(this.#words, WORD.loading)) {
+      if (performance.now() > until) return;
+      Atomics.wait(this.#words, WORD.loading, loading, EXIT_WAIT_MS);
+    }
+  }
+}
+
+function load<T>(work: () => T): T {
+  const data = workerData as Partial<NativeLoadingData> | null | undefined;
+  const shared = data?.tidemarkNativeLoading;
+  if (!(shared instanceof SharedArrayBuffer)) return work();
+  const words = new Int32Array(shared);
+  Atomics.add(words, WORD.loading, 1);
+  // The process is ending: a thread that waits here is terminated in good order.
+  if (Atomics.load(words, WORD.ending) === 1) {
+    Atomics.sub(words, WORD.loading, 1);
+    Atomics.notify(words, WORD.loading);
+    Atomics.wait(words, WORD.ending, 1, PARK_MS);
+    Atomics.add(words, WORD.loading, 1);
+  }
+  try {
+    return work();
+  } finally {
+    Atomics.sub(words, WORD.loading, 1);
+    Atomics.notify(words, WORD.loading);
+  }
+}
