@@ -82,7 +82,7 @@ async function describeMachine(): Promise<void> {
   const [cpu] = cpus();
   console.log(`machine: ${cpus().length} x ${cpu?.model ?? 'unknown'}, kernel ${release()}, node ${process.version}`);
   console.log(`disk: ${filesystem} on ${source}, write cache: ${cache}`);
-  console.log(`backend: ${backend.kind} (${backend.reason}), ${backend.setupFlags.join(' | ')}, registered buffers: ${backend.registeredBuffers}, sealing: ${backend.sealing}`);
+  console.log(`backend: ${backend.kind} (${backend.reason}), ${backend.setupFlags.join(' | ')}, sealing: ${backend.sealing}`);
 }
 
 async function durable(): Promise<void> {

@@ -38,7 +38,7 @@ function runFile(file: string): Promise<Result> {
       const passed = count('Passed');
       const failed = total - passed;
       const problem = timedOut ? `did not end within ${FILE_TIMEOUT_MS / 1000} s`
-        : total === 0 ? 'counted no test'
+        : total === 0 && !/^SKIPPED/m.test(output) ? 'counted no test'
         : code !== 0 && failed === 0 ? `ended with ${signal ?? `exit code ${code}`}`
         : undefined;
       resolve({ passed, failed, output, problem });

@@ -165,12 +165,13 @@ export class Appender {
   /** Moves queued records into the log buffer as far as there is room; answers whether some still wait. */
   #drain(): boolean {
     if (this.#queue.length === 0) return false;
-    const failure = this.#options.failure();
-    if (failure !== undefined) {
-      this.#abandon(failure);
-      return false;
-    }
     for (let next = this.#queue[0]; next !== undefined; next = this.#queue[0]) {
+      // A range that is half copied is finished even if the journal was closed meanwhile: its owner waits for it.
+      const failure = this.#streaming === undefined ? this.#options.failure() : this.#options.poisoned();
+      if (failure !== undefined) {
+        this.#abandon(failure);
+        return false;
+      }
       const start = this.#place(next);
       if (start < 0) return true;
       this.#queue.shift();

@@ -4,6 +4,7 @@
  * The thread keeps no process alive. Its end, expected or not, is terminal: piscina would start another one, but what the
  * first one owned (a ring, its journals) is gone.
  */
+import { closeSync } from 'node:fs';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { releaseProxy, wrap, type Remote } from 'comlink';
 import { Piscina } from 'piscina';
@@ -64,6 +65,7 @@ export class DedicatedWorker {
       if (this.#closed) return;
       const death = new JournalError('TIDEMARK_WORKER_DIED', `the writer thread ended with exit code ${code}`, { cause });
       for (const reject of this.#waiting) reject(death);
+      closeQuietly(started.ringDescriptor);
       options.onDeath(death);
       void this.close();
     });
@@ -94,6 +96,22 @@ export class DedicatedWorker {
     this.#remote[releaseProxy]();
     this.#port.close();
     await this.#pool.destroy();
+  }
+
+  /** Has the thread give back what it owns, then ends it. */
+  async shutDown(): Promise<void> {
+    await this.call('close');
+    await this.close();
+  }
+}
+
+/** A ring outlives its thread: its descriptor belongs to the process. */
+function closeQuietly(descriptor: number | undefined): void {
+  if (descriptor === undefined) return;
+  try {
+    closeSync(descriptor);
+  } catch {
+    // The thread had closed it.
   }
 }
 

@@ -154,6 +154,8 @@ export class DurableWaiters {
     clearInterval(this.#keepAlive);
     for (const { notify } of this.#observers) notify();
     this.#observers.clear();
+    // A wait that nobody ends would hold the journal's memory.
+    this.#control.wakeWaiters();
   }
 
   get #busy(): boolean {

@@ -1,5 +1,5 @@
 /** Tidemark: a journal that a Node.js server can await, and the scheduler it runs on. */
-export { Journal, type JournalStats, type OpenReport, type SharedJournalHandle, type Submission } from './journal.js';
+export { Journal, type JournalBackend, type JournalStats, type OpenReport, type SharedJournalHandle, type Submission } from './journal.js';
 export type { AckLevel } from './appender.js';
 export type { JournalOptions } from './journal-options.js';
 export { JournalReader, type JournalReaderOptions, type JournalRecord } from './reader.js';

@@ -16,6 +16,12 @@ import * as check from './options.js';
 import type { JournalRecord } from './reader.js';
 import { defaultScheduler, type Backend, type IoScheduler, type WriterSeat } from './scheduler.js';
 
+/** The backend of a journal, with what differs between journals. */
+export interface JournalBackend extends Backend {
+  /** The log buffer is registered with the ring, which spares work at each write. Refused beyond RLIMIT_MEMLOCK. */
+  readonly registeredBuffer: boolean;
+}
+
 /** A record on its way: its place in the log, and a promise for each level. */
 export interface Submission {
   /** LSN of the frame's first byte. */
@@ -38,7 +44,7 @@ export interface SharedJournalHandle {
   readonly ack: AckLevel;
   readonly queueBytesMax: number;
   readonly whenQueueFull: 'wait' | 'throw';
-  readonly backend: Backend;
+  readonly backend: JournalBackend;
   readonly directActive: boolean;
   readonly directReason: string;
 }
@@ -80,8 +86,7 @@ export class Journal {
   readonly path: string;
   /** The level at which `append` and `appendBatch` resolve. */
   readonly ack: AckLevel;
-  /** Which backend writes, and why. */
-  readonly backend: Backend;
+  #backend: JournalBackend;
   /** True when writes go past the page cache (`O_DIRECT`). */
   readonly directActive: boolean;
   /** Why direct IO is active or not. */
@@ -90,7 +95,7 @@ export class Journal {
   readonly #control: ControlBlock;
   readonly #appender: Appender;
   readonly #slot: number;
-  readonly #handle: SharedJournalHandle;
+  #handle: SharedJournalHandle;
   readonly #owner: Owner | undefined;
   #closing: Promise<void> | undefined;
   #ended = false;
@@ -131,13 +136,15 @@ export class Journal {
         close: () => journal?.close() ?? Promise.resolve(),
       });
       journal = new Journal(absolute, resolved, control, log, { scheduler, seat, id, opened });
-      await seat.worker.call('attach', {
+      const { registered } = await seat.worker.call('attach', {
         id,
         shared: { control: control.buffer, log },
         file: opened.file,
         preallocateBytes: resolved.preallocate,
         groupCommitWindowUs: resolved.groupCommitWindow,
       });
+      journal.#backend = { ...seat.backend, registeredBuffer: registered };
+      journal.#handle = { ...journal.#handle, backend: journal.#backend };
     } catch (error) {
       seat?.leave();
       const task: CloseJournalTask = { role: 'close-journal', path: absolute, file: opened.file, end: undefined };
@@ -171,7 +178,7 @@ export class Journal {
     this.ack = options.ack;
     this.#control = control;
     this.#owner = 'seat' in from ? from : undefined;
-    this.backend = 'seat' in from ? from.seat.backend : from.backend;
+    this.#backend = 'seat' in from ? { ...from.seat.backend, registeredBuffer: false } : from.backend;
     this.directActive = 'seat' in from ? from.opened.file.direct : from.directActive;
     this.directReason = 'seat' in from ? directReason(from.opened) : from.directReason;
     const { threads } = selectPlatform();
@@ -182,7 +189,7 @@ export class Journal {
     const { ack, queueBytesMax, whenQueueFull } = options;
     this.#handle = {
       kind: 'tidemark-journal', version: 1, path, control: control.buffer, log, ack, queueBytesMax, whenQueueFull,
-      backend: this.backend, directActive: this.directActive, directReason: this.directReason,
+      backend: this.#backend, directActive: this.directActive, directReason: this.directReason,
     };
     this.#appender = new Appender(control, new LogBuffer(log), {
       path, slot: this.#slot, threads, queueBytesMax, whenQueueFull, failure: () => this.#whyNot(), poisoned: () => this.#poisonError(),
@@ -265,6 +272,11 @@ export class Journal {
   /** Everything below it survives power loss. Moves by whole records. */
   get durableLsn(): number {
     return this.#control.durableLsn;
+  }
+
+  /** Which backend writes, and why. */
+  get backend(): JournalBackend {
+    return this.#backend;
   }
 
   /** What opening found; undefined in an attached thread. */

@@ -5,7 +5,7 @@ function got(value: unknown): string {
   if (typeof value === 'string') return `'${value.length > 60 ? `${value.slice(0, 60)}…` : value}' (string)`;
   if (typeof value === 'number' || typeof value === 'bigint' || typeof value === 'boolean') return `${value} (${typeof value})`;
   if (value === null || value === undefined) return String(value);
-  if (typeof value === 'object') return `an instance of ${value.constructor.name}`;
+  if (typeof value === 'object') return `an instance of ${(value.constructor as { name?: string } | undefined)?.name ?? 'no class'}`;
   return typeof value;
 }
 

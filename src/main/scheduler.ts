@@ -7,7 +7,7 @@ import PQueue from 'p-queue';
 import type { Piscina } from 'piscina';
 import { JournalError, NotSupportedError } from '../platform/errors.js';
 import { valueOf, type BackendKind, type FileTask, type Outcome, type Sealing } from '../workers/protocol/messages.js';
-import { createPool, DedicatedWorker } from './dedicated-worker.js';
+import type { DedicatedWorker, DedicatedWorkerOptions } from './dedicated-worker.js';
 import { report } from './diagnostics.js';
 import { boolean, checkKeys, fail, integer, oneOf, powerOfTwo } from './options.js';
 
@@ -36,8 +36,6 @@ export interface Backend {
   readonly reason: string;
   /** Flags the ring was set up with; empty for the blocking backend. */
   readonly setupFlags: readonly string[];
-  /** The log buffers are registered with the ring. */
-  readonly registeredBuffers: boolean;
   /** What computes checksums: the native shim, or `@node-rs/crc32` from TypeScript where it was not built. */
   readonly sealing: Sealing;
 }
@@ -75,13 +73,13 @@ export class IoScheduler {
   readonly #workerUrl: URL;
   #backend: Promise<Backend> | undefined;
   readonly #writers: Writer[] = [];
-  #filePool: Piscina | undefined;
+  #filePool: Promise<Piscina> | undefined;
   readonly #fileLane: PQueue;
   #closing: Promise<void> | undefined;
 
   constructor(options: IoSchedulerOptions = {}) {
     checkKeys('options', options, OPTIONS);
-    this.#backendWanted = oneOf('backend', options.backend, backendFromEnvironment(), BACKENDS);
+    this.#backendWanted = options.backend === undefined ? backendFromEnvironment() : oneOf('backend', options.backend, 'auto', BACKENDS);
     this.#sqpoll = boolean('sqpoll', options.sqpoll, false);
     this.#ringEntries = powerOfTwo('ringEntries', options.ringEntries, 128, 16, 4096);
     this.#writersMax = integer('writers', options.writers, 2, 1, 64);
@@ -103,7 +101,8 @@ export class IoScheduler {
 
   /** Runs a task on a file worker. */
   async runFileTask<T>(task: FileTask): Promise<T> {
-    const pool = (this.#filePool ??= createPool(this.#workerUrl, this.#fileWorkers));
+    this.#filePool ??= import('./dedicated-worker.js').then(({ createPool }) => createPool(this.#workerUrl, this.#fileWorkers));
+    const pool = await this.#filePool;
     const outcome = await this.#fileLane.add(() => pool.run(task) as Promise<Outcome<T>>);
     return valueOf(outcome);
   }
@@ -133,8 +132,8 @@ export class IoScheduler {
   async #shutDown(): Promise<void> {
     await Promise.allSettled(this.#writers.flatMap(({ tenants }) => [...tenants].map((tenant) => tenant.close())));
     await this.#fileLane.onIdle();
-    for (const { worker } of this.#writers.splice(0)) await worker.then((started) => started.close(), () => undefined);
-    await this.#filePool?.destroy();
+    for (const { worker } of this.#writers.splice(0)) await worker.then((started) => started.shutDown()).catch(() => undefined);
+    await (await this.#filePool)?.destroy();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -165,7 +164,7 @@ export class IoScheduler {
   async #startFirst(kind: BackendKind, reason: string): Promise<Backend> {
     const writer = this.#startWriter(kind);
     const { started } = await writer.worker;
-    return { kind, reason, setupFlags: started.setupFlags, registeredBuffers: started.bufferSlots > 0, sealing: started.sealing };
+    return { kind, reason, setupFlags: started.setupFlags, sealing: started.sealing };
   }
 
   #leastBusyWriter(kind: BackendKind): Writer {
@@ -183,16 +182,18 @@ export class IoScheduler {
       // A ring that is gone has to be probed again.
       if (this.#writers.length === 0) this.#backend = undefined;
     };
-    const worker = DedicatedWorker.start({
+    const options = {
       workerUrl: this.#workerUrl,
       role: kind === 'io_uring' ? 'ring-owner' : 'blocking-writer',
       sqpoll: this.#sqpoll,
       ringEntries: this.#ringEntries,
-      onDeath: (cause) => {
+      onDeath: (cause: Error) => {
         remove();
         for (const tenant of tenants) tenant.workerDied(cause);
       },
-    });
+    } satisfies DedicatedWorkerOptions;
+    // Loaded when needed: a thread that only attaches to a journal starts no threads.
+    const worker = import('./dedicated-worker.js').then((module) => module.DedicatedWorker.start(options));
     const writer: Writer = { worker, tenants };
     this.#writers.push(writer);
     worker.catch(remove);

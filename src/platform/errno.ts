@@ -8,8 +8,8 @@ import { IoError, type IoErrorCode } from './errors.js';
 
 const NAMES = new Map<number, string>();
 for (const [name, number] of Object.entries(constants.errno)) {
-  // EWOULDBLOCK and EOPNOTSUPP share numbers with EAGAIN and ENOTSUP: the first name listed stays.
-  if (!NAMES.has(number)) NAMES.set(number, name);
+  // Some numbers have two names; these are the lesser used ones.
+  if (name !== 'EWOULDBLOCK' && name !== 'ENOTSUP') NAMES.set(number, name);
 }
 
 export const { EACCES, EAGAIN, EBUSY, EINTR, EINVAL, EIO, EISDIR, ENOENT, ENOMEM, ENOSPC, ENOSYS, ENOTDIR, EOPNOTSUPP, EPERM, ETIME, ECANCELED, EEXIST } =

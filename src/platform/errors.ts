@@ -49,6 +49,7 @@ export type IoErrorCode =
 
 /** A system call that failed. `errno` is the positive number, `errnoName` its symbol. */
 export class IoError extends TidemarkError {
+  declare readonly code: IoErrorCode;
   readonly errno: number;
   readonly errnoName: string;
   readonly syscall: string;
@@ -83,6 +84,7 @@ export type JournalErrorCode =
 
 /** A journal that cannot do what was asked. Details that a program may want stand beside the code. */
 export class JournalError extends TidemarkError {
+  declare readonly code: JournalErrorCode;
   /** The journal's path, where there is one. */
   readonly path: string | undefined;
   /** The log position that the error is about, in bytes. */

@@ -8,7 +8,7 @@
  * - Packages, libraries and functions are looked up on first use, so that importing this package never fails.
  */
 import { assert } from './errors.js';
-import { koffi } from './native-modules.js';
+import { koffi, uninterrupted } from './native-modules.js';
 
 /** Memory at a fixed native address for as long as this object is reachable. */
 export class NativeMemory {
@@ -50,7 +50,7 @@ type Bound = (...args: Argument[]) => number | bigint;
 export function native(name: string, result: string, parameters: readonly string[]): Native {
   let bound: Bound | undefined;
   return (...args) => {
-    bound ??= library().func(name, result, [...parameters]) as Bound;
+    bound ??= uninterrupted(() => library().func(name, result, [...parameters]) as Bound);
     return Number(bound(...args));
   };
 }
@@ -67,7 +67,7 @@ function library(): Library {
 
 /** The mapped memory at `address` as an `ArrayBuffer`. Touching it after it was unmapped crashes the process. */
 export function viewOf(address: number, byteLength: number): ArrayBuffer {
-  return koffi().view(BigInt(address), byteLength);
+  return uninterrupted(() => koffi().view(BigInt(address), byteLength));
 }
 
 /** `errno` of the calling thread after the last native call. */

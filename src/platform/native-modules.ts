@@ -17,12 +17,12 @@ let koffiModule: Koffi | undefined;
 let crc32Module: Crc32 | undefined;
 
 export function koffi(): Koffi {
-  koffiModule ??= load(() => require('koffi') as Koffi);
+  koffiModule ??= uninterrupted(() => require('koffi') as Koffi);
   return koffiModule;
 }
 
 export function crc32(): Crc32 {
-  crc32Module ??= load(() => require('@node-rs/crc32') as Crc32);
+  crc32Module ??= uninterrupted(() => require('@node-rs/crc32') as Crc32);
   return crc32Module;
 }
 
@@ -53,7 +53,11 @@ export class NativeLoading {
   }
 }
 
-function load<T>(work: () => T): T {
+/**
+ * Does native work that must not be cut short by the thread's end: loading, binding a function, mapping memory.
+ * Plain calls need no such care.
+ */
+export function uninterrupted<T>(work: () => T): T {
   const data = workerData as Partial<NativeLoadingData> | null | undefined;
   const shared = data?.tidemarkNativeLoading;
   if (!(shared instanceof SharedArrayBuffer)) return work();

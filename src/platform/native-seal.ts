@@ -1,7 +1,7 @@
 /** The optional native shim: seals a batch of frames in one call. See native-shims/seal.c. */
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { koffi } from './native-modules.js';
+import { koffi, uninterrupted } from './native-modules.js';
 import { sharedLibraryPath } from './select.js';
 
 /** Fields of `struct seal_state`, 64-bit words. */
@@ -22,9 +22,8 @@ function load(): NativeSeal | undefined {
   const file = fileURLToPath(new URL(`../native/${sharedLibraryPath('tidemark')}`, import.meta.url));
   if (process.env['TIDEMARK_DISABLE_NATIVE'] === '1' || !existsSync(file)) return undefined;
   try {
-    const library = koffi().load(file);
     const parameters = ['uintptr_t', 'uint64_t', 'uint64_t', 'uint64_t', 'uintptr_t'];
-    return library.func('tidemark_seal', 'int64_t', parameters) as NativeSeal;
+    return uninterrupted(() => koffi().load(file).func('tidemark_seal', 'int64_t', parameters) as NativeSeal);
   } catch {
     // Built for another C library, say. `Backend.sealing` shows that it is not in use.
     return undefined;

@@ -60,6 +60,8 @@ export interface Files {
   advise(descriptor: number, offset: number, bytes: number, advice: Advice): void;
   /** Tells what direct IO this file allows. */
   probeDirect(descriptor: number): DirectIo;
+  /** Turns direct IO on for an open file: from now on transfers must be aligned as {@link probeDirect} tells. */
+  setDirect(descriptor: number): void;
   filesystem(descriptor: number): Filesystem;
   /** Takes the exclusive lock of an open file without waiting. Undefined when taken, else what is known of the holder. */
   tryLockExclusive(descriptor: number): LockHolder | undefined;
@@ -69,6 +71,8 @@ export interface LockHolder {
   readonly pid: number | undefined;
   /** The holder in words, such as "process 4711 (node)". */
   readonly description: string;
+  /** False when the system names a process that no longer exists: the lock is about to go. */
+  readonly alive: boolean;
 }
 
 export interface RingOptions {

@@ -5,14 +5,14 @@
  */
 import { assert, IoError, NotSupportedError } from '../platform/errors.js';
 import type { Platform } from '../platform/platform.js';
-import type { WriterControl, WriterStarted, WriteSideRequest } from './protocol/messages.js';
+import type { Attached, WriterControl, WriterStarted, WriteSideRequest } from './protocol/messages.js';
 import { sealing } from './sealer.js';
 import { SpaceAhead, zeroMemory } from './space-ahead.js';
 import { WriteSide, type Batch } from './write-side.js';
 import { JournalLoop } from './writer-loop.js';
 
 export class BlockingWriter implements WriterControl {
-  readonly started: WriterStarted = { kind: 'blocking', setupFlags: [], bufferSlots: 0, sealing: sealing() };
+  readonly started: WriterStarted = { kind: 'blocking', setupFlags: [], ringDescriptor: undefined, sealing: sealing() };
   readonly #platform: Platform;
   readonly #journals = new Map<number, BlockingJournal>();
 
@@ -20,11 +20,16 @@ export class BlockingWriter implements WriterControl {
     this.#platform = platform;
   }
 
-  attach(request: WriteSideRequest): void {
+  attach(request: WriteSideRequest): Attached {
     assert(!this.#journals.has(request.id), 'a journal is attached once');
     const journal = new BlockingJournal(new WriteSide(request), this.#platform);
     this.#journals.set(request.id, journal);
     journal.loop.run();
+    return { registered: false };
+  }
+
+  close(): void {
+    assert(this.#journals.size === 0, 'no journal is attached when its writer closes');
   }
 
   detach(id: number): Promise<void> {

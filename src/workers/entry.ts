@@ -44,10 +44,11 @@ export type RemoteWriter = {
 
 function controlOf(writer: WriterControl): RemoteWriter {
   return {
-    attach: (request) => outcomeOf(() => {
-      writer.attach(request);
-    }),
+    attach: (request) => outcomeOf(() => writer.attach(request)),
     detach: (id) => outcomeOf(() => writer.detach(id)),
     prepare: (id, bytes) => outcomeOf(() => writer.prepare(id, bytes)),
+    close: () => outcomeOf(() => {
+      writer.close();
+    }),
   };
 }

@@ -8,46 +8,47 @@ import { dirname } from 'node:path';
 import { EEXIST, EINVAL, EISDIR, ENOENT, fromNodeError, ioError } from '../platform/errno.js';
 import { assert, IoError, JournalError } from '../platform/errors.js';
 import { addressOf } from '../platform/ffi.js';
-import type { Files } from '../platform/platform.js';
+import type { Files, LockHolder } from '../platform/platform.js';
 import { ControlBlock } from './protocol/control-block.js';
 import { LOG_BUFFER_ALIGNMENT, LogBuffer } from './protocol/log-buffer.js';
 import type { CloseJournalTask, OpenedJournal, OpenJournalTask, TornTail } from './protocol/messages.js';
 import { recover, type Verdict } from './recovery.js';
 
 const COPY_BYTES = 1024 * 1024;
+const LOCK_WAIT_MS = 10_000;
+const LOCK_RETRY_MS = 5;
 
 export function openJournal(files: Files, task: OpenJournalTask): OpenedJournal {
-  const { descriptor: lockDescriptor, created } = openLocked(files, task);
-  let writing: WriteDescriptor | undefined;
+  const { descriptor, created } = openLocked(files, task);
   try {
-    const verdict = recover(files, lockDescriptor);
-    const torn = settle(files, task.path, lockDescriptor, verdict);
+    const verdict = recover(files, descriptor);
+    const torn = settle(files, task.path, descriptor, verdict);
     const end = verdict.kind === 'not-a-journal' ? 0 : verdict.end;
-    files.syncFull(lockDescriptor);
-    files.syncDirectory(dirname(realpathSync(task.path)));
-    writing = openForWriting(files, task, lockDescriptor);
-    const { sectorBytes } = writing;
-    startWindow(files, lockDescriptor, task, end, sectorBytes);
-    const filesystem = files.filesystem(lockDescriptor);
+    files.syncFull(descriptor);
+    files.syncDirectory(dirname(realPath(task.path)));
+    const direct = task.direct ? probeDirect(files, task.path) : undefined;
+    const sectorBytes = direct?.sectorBytes ?? 1;
+    startWindow(files, descriptor, task, end, sectorBytes);
+    const filesystem = files.filesystem(descriptor);
+    const active = direct?.sectorBytes !== undefined;
+    if (active) files.setDirect(descriptor);
     return {
       file: {
-        lockDescriptor,
-        descriptor: writing.descriptor,
-        direct: writing.direct,
+        descriptor,
+        direct: active,
         sectorBytes,
-        dsyncWrites: writing.direct && filesystem.dsyncWrites,
-        spaceEnd: files.status(lockDescriptor).sizeBytes,
+        dsyncWrites: active && filesystem.dsyncWrites,
+        spaceEnd: files.status(descriptor).sizeBytes,
       },
       end,
       records: verdict.kind === 'clean' || verdict.kind === 'torn' ? verdict.records : 0,
       created,
       filesystem: filesystem.name,
       torn,
-      directRefused: writing.refused,
+      directRefused: direct?.refused,
     };
   } catch (error) {
-    files.close(lockDescriptor);
-    if (writing !== undefined) files.close(writing.descriptor);
+    files.close(descriptor);
     throw error;
   }
 }
@@ -60,7 +61,7 @@ function openLocked(files: Files, task: OpenJournalTask): { descriptor: number; 
       const status = files.status(descriptor, task.path);
       if (status.kind === 'directory') throw ioError(EISDIR, 'open', task.path);
       if (status.kind !== 'file') throw notAFile(task.path);
-      const holder = files.tryLockExclusive(descriptor);
+      const holder = lockPatiently(files, descriptor);
       if (holder !== undefined) {
         throw new JournalError('TIDEMARK_LOCKED', `journal '${task.path}' is open for writing in ${holder.description}`, {
           path: task.path,
@@ -76,6 +77,20 @@ function openLocked(files: Files, task: OpenJournalTask): { descriptor: number; 
     files.close(descriptor);
   }
   throw new JournalError('TIDEMARK_LOCKED', `journal '${task.path}' keeps being replaced by another process`, { path: task.path });
+}
+
+/**
+ * Takes the lock. The kernel frees the ring of a killed process some time after the process, and the lock with it, once
+ * no write is in hand any more: where the holder no longer exists, this waits for that.
+ */
+function lockPatiently(files: Files, descriptor: number): LockHolder | undefined {
+  const pause = new Int32Array(new SharedArrayBuffer(4));
+  const until = performance.now() + LOCK_WAIT_MS;
+  for (;;) {
+    const holder = files.tryLockExclusive(descriptor);
+    if (holder === undefined || holder.alive || performance.now() > until) return holder;
+    Atomics.wait(pause, 0, 0, LOCK_RETRY_MS);
+  }
 }
 
 function openFile(files: Files, task: OpenJournalTask): { descriptor: number; created: boolean } {
@@ -99,6 +114,14 @@ function openFile(files: Files, task: OpenJournalTask): { descriptor: number; cr
 function statOf(path: string): BigIntStats | undefined {
   try {
     return statSync(path, { bigint: true, throwIfNoEntry: false });
+  } catch (error) {
+    throw fromNodeError(error, path);
+  }
+}
+
+function realPath(path: string): string {
+  try {
+    return realpathSync(path);
   } catch (error) {
     throw fromNodeError(error, path);
   }
@@ -137,7 +160,7 @@ function settle(files: Files, path: string, descriptor: number, verdict: Verdict
 
 /** Copies the torn bytes into a new file beside the journal, durable before the journal is cut. */
 function keepAside(files: Files, path: string, descriptor: number, start: number, bytes: number): string {
-  const journal = realpathSync(path);
+  const journal = realPath(path);
   const { mode } = files.status(descriptor);
   const { name, target } = createAside(files, `${journal}.torn-${start}`, mode);
   try {
@@ -168,36 +191,24 @@ function createAside(files: Files, base: string, mode: number): { name: string; 
   }
 }
 
-interface WriteDescriptor {
-  readonly descriptor: number;
-  readonly direct: boolean;
-  /** 1 when writes are buffered. */
-  readonly sectorBytes: number;
-  /** Why direct IO is off although it was asked for. */
-  readonly refused: string | undefined;
-}
-
-/** Opens the locked file once more for writing: direct if asked for and possible, else buffered, saying why. */
-function openForWriting(files: Files, task: OpenJournalTask, lockDescriptor: number): WriteDescriptor {
-  // By descriptor, not by path: it is the very file that was locked and recovered.
-  const self = `/proc/self/fd/${lockDescriptor}`;
-  const buffered = (refused: string | undefined): WriteDescriptor => ({
-    descriptor: files.open(self, { write: true }), direct: false, sectorBytes: 1, refused,
-  });
-  if (!task.direct) return buffered(undefined);
+/** Which direct IO the file allows, tried on a descriptor of its own: the sector size, or why there is none. */
+function probeDirect(files: Files, path: string): { sectorBytes?: number; refused?: string } {
   let descriptor: number;
   try {
-    descriptor = files.open(self, { write: true, direct: true });
+    descriptor = files.open(path, { write: true, direct: true });
   } catch (error) {
     if (!(error instanceof IoError)) throw error;
-    return buffered(`opening '${task.path}' with O_DIRECT failed: ${error.errnoName}`);
+    return { refused: `opening '${path}' with O_DIRECT failed: ${error.errnoName}` };
   }
-  const probed = files.probeDirect(descriptor);
-  if (probed.available && probed.offsetAlignment <= LOG_BUFFER_ALIGNMENT && probed.memoryAlignment <= LOG_BUFFER_ALIGNMENT) {
-    return { descriptor, direct: true, sectorBytes: Math.max(probed.offsetAlignment, 512), refused: undefined };
+  try {
+    const probed = files.probeDirect(descriptor);
+    if (!probed.available) return { refused: probed.reason };
+    const alignment = Math.max(probed.offsetAlignment, probed.memoryAlignment);
+    if (alignment > LOG_BUFFER_ALIGNMENT) return { refused: `direct IO needs an alignment of ${alignment} bytes` };
+    return { sectorBytes: Math.max(probed.offsetAlignment, 512) };
+  } finally {
+    files.close(descriptor);
   }
-  files.close(descriptor);
-  return buffered(probed.available ? `direct IO needs an alignment of ${probed.offsetAlignment} bytes` : probed.reason);
 }
 
 /** Sets the watermarks to the journal's end and loads the partial sector before it, which direct writes write again. */
@@ -214,7 +225,7 @@ function startWindow(files: Files, descriptor: number, task: OpenJournalTask, en
 
 /** Cuts prepared space off, syncs and closes; the lock goes with the descriptor. */
 export function closeJournal(files: Files, task: CloseJournalTask): void {
-  const { lockDescriptor, descriptor } = task.file;
+  const { descriptor } = task.file;
   try {
     if (task.end !== undefined && files.status(descriptor).sizeBytes > task.end) {
       files.truncate(descriptor, task.end);
@@ -222,6 +233,5 @@ export function closeJournal(files: Files, task: CloseJournalTask): void {
     }
   } finally {
     files.close(descriptor);
-    files.close(lockDescriptor);
   }
 }

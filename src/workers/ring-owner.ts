@@ -7,7 +7,7 @@
  */
 import { assert } from '../platform/errors.js';
 import type { Platform, Ring, RingFile } from '../platform/platform.js';
-import type { WriterControl, WriterStarted, WriteSideRequest } from './protocol/messages.js';
+import type { Attached, WriterControl, WriterStarted, WriteSideRequest } from './protocol/messages.js';
 import { RingJournal, type RingQueue } from './ring-journal.js';
 import { sealing } from './sealer.js';
 import { WriteSide } from './write-side.js';
@@ -42,10 +42,10 @@ export class RingOwner implements WriterControl, RingQueue {
   }
 
   get started(): WriterStarted {
-    return { kind: 'io_uring', setupFlags: this.#ring.setupFlags, bufferSlots: this.#ring.bufferSlots, sealing: sealing() };
+    return { kind: 'io_uring', setupFlags: this.#ring.setupFlags, ringDescriptor: this.#ring.descriptor, sealing: sealing() };
   }
 
-  attach(request: WriteSideRequest): void {
+  attach(request: WriteSideRequest): Attached {
     assert(!this.#journals.has(request.id), 'a journal is attached once');
     const side = new WriteSide(request);
     const file = this.#registerFile(side.descriptor);
@@ -53,6 +53,12 @@ export class RingOwner implements WriterControl, RingQueue {
     const journal = new RingJournal(side, this, file, bufferSlot, this.#platform.threads);
     this.#journals.set(request.id, journal);
     journal.loop.run();
+    return { registered: bufferSlot >= 0 };
+  }
+
+  close(): void {
+    assert(this.#journals.size === 0, 'no journal is attached when the ring closes');
+    this.#ring.close();
   }
 
   async detach(id: number): Promise<void> {

@@ -8,7 +8,7 @@
 import { assert } from '../platform/errors.js';
 import { addressOf, NativeMemory } from '../platform/ffi.js';
 import { ControlBlock, POISON, type PoisonSyscall } from './protocol/control-block.js';
-import { FILE_BATCH_BYTES_MAX } from './protocol/frame.js';
+import { FILE_BATCH_BYTES_MAX, frameBytes } from './protocol/frame.js';
 import { LOG_BUFFER_ALIGNMENT, LogBuffer } from './protocol/log-buffer.js';
 import type { JournalFile, WriteSideRequest } from './protocol/messages.js';
 import { createSealer, type Sealer } from './sealer.js';
@@ -49,6 +49,8 @@ export class WriteSide {
   /** The greatest published LSN seen: a producer that enters with an old bound must not move it back. */
   #published: number;
   readonly #sealer: Sealer;
+  /** The end of the frame that the last batch has divided. */
+  #dividedEnd = Infinity;
   /** Copies of the last, partial sector, or of a whole small batch. Only in direct mode. */
   readonly #copy: NativeMemory | undefined;
 
@@ -97,10 +99,16 @@ export class WriteSide {
   take(limit: number): Batch | undefined {
     this.pendingBytes();
     const start = this.#taken;
-    const end = this.#sealer.seal(Math.min(this.#published, start + FILE_BATCH_BYTES_MAX, limit));
-    if (end === start) return undefined;
+    const sealed = this.#sealer.seal(Math.min(this.#published, start + FILE_BATCH_BYTES_MAX, limit, this.#dividedEnd));
+    const { frameEnd } = this.#sealer;
+    // Only a frame that has a batch for itself is divided, so that whole frames behind damage prove what recovery
+    // concludes from them: that the batch of the damaged bytes was durable before theirs began.
+    const end = frameEnd > start ? frameEnd : sealed;
+    if (end <= start) return undefined;
+    if (end === frameEnd) this.#dividedEnd = Infinity;
+    else if (frameEnd === start) this.#dividedEnd = start + frameBytes(this.log.header(start).recordBytes);
     this.#taken = end;
-    const batch = { start, end, frameEnd: this.#sealer.frameEnd };
+    const batch = { start, end, frameEnd };
     assert(batch.frameEnd <= end && start < end, 'a batch covers log');
     this.control.countBatch(end - start);
     return batch;

@@ -56,6 +56,9 @@ export class JournalLoop {
   end(): void {
     this.#ended = true;
     clearTimeout(this.#producerCheck);
+    // A wait that nobody ends would hold this journal's memory for as long as the thread lives.
+    this.#side.control.armDoorbell();
+    this.#side.control.ringDoorbell();
   }
 
   fail(error: unknown): void {

@@ -1,6 +1,6 @@
 /** Opens a journal where io_uring may be refused, appends, and tells which backend served. */
 import koffi from 'koffi';
-import { IoScheduler, Journal, type Backend, type IoSchedulerOptions } from 'tidemark';
+import { IoScheduler, Journal, type JournalBackend, type IoSchedulerOptions } from 'tidemark';
 import { failureOf, report, taskOf, type Failure } from './report.js';
 import { recordOf } from './records.js';
 
@@ -16,7 +16,7 @@ export interface BackendTask {
 
 export interface BackendReport {
   readonly refused?: Failure;
-  readonly backend?: Backend;
+  readonly backend?: JournalBackend;
   readonly directActive?: boolean;
   readonly directReason?: string;
   readonly durableLsn?: number;

@@ -26,7 +26,7 @@ function publish(lengths: readonly number[]): { frames: Range[]; control: Contro
   });
   const side = new WriteSide({
     id: 1, shared: { control: control.buffer, log: shared }, preallocateBytes: 0, groupCommitWindowUs: 0,
-    file: { lockDescriptor: -1, descriptor: -1, direct: false, sectorBytes: 1, dsyncWrites: false, spaceEnd: 0 },
+    file: { descriptor: -1, direct: false, sectorBytes: 1, dsyncWrites: false, spaceEnd: 0 },
   });
   return { frames, control, log, side };
 }

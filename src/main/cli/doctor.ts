@@ -17,6 +17,7 @@ interface Diagnosis {
   readonly backendFromEnvironment: string | null;
   readonly directory: string;
   readonly file: FileAbilities;
+  readonly registeredBuffer: boolean;
   readonly directActive: boolean;
   readonly directReason: string;
 }
@@ -49,6 +50,7 @@ async function diagnose(directory: string, path: string): Promise<Diagnosis> {
       backendFromEnvironment: process.env['TIDEMARK_BACKEND'] ?? null,
       directory,
       file: probeFile(path),
+      registeredBuffer: journal.backend.registeredBuffer,
       directActive: journal.directActive,
       directReason: journal.directReason,
     };
@@ -82,12 +84,17 @@ function rowsOf(diagnosis: Diagnosis): (readonly [string, string])[] {
     ['io_uring', ioUring.available ? 'available' : `not available: ${ioUring.reason}`],
     ['auto chooses', `${auto === null ? 'nothing: it fails' : `${auto.kind}: ${auto.reason}`}${environment}`],
     ['set-up flags', auto === null || auto.setupFlags.length === 0 ? 'none' : auto.setupFlags.join(', ')],
-    ['registered buffers', auto?.registeredBuffers === true ? 'yes' : 'no'],
+    ['registered buffer', diagnosis.registeredBuffer ? 'yes' : 'no'],
+    ['sealing', auto === null ? 'unknown' : describeSealing(auto.sealing)],
     ['directory', diagnosis.directory],
     ['filesystem', file.filesystem],
     ['direct IO', describeDirect(diagnosis)],
     ['dsync writes', file.dsyncWrites ? 'yes, durable at completion' : 'not known to be honoured; a sync follows each write'],
   ];
+}
+
+function describeSealing(sealing: Backend['sealing']): string {
+  return sealing === 'native' ? 'native shim' : '@node-rs/crc32 (the native shim was not built)';
 }
 
 function describeSupports(supports: Supports): string {

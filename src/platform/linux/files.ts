@@ -1,5 +1,5 @@
 /** Blocking file calls on Linux. Worker threads only: each of them may wait for the disk. */
-import { openSync, readSync, fsyncSync, closeSync, readFileSync } from 'node:fs';
+import { existsSync, openSync, readSync, fsyncSync, closeSync, readFileSync } from 'node:fs';
 import { assert, NotSupportedError } from '../errors.js';
 import { EAGAIN, EINTR, EIO, ENOSYS, EOPNOTSUPP, fromNodeError, ioError } from '../errno.js';
 import { lastErrno, native, NativeMemory } from '../ffi.js';
@@ -16,6 +16,8 @@ const O_CLOEXEC = 0o2000000;
 export const O_DIRECT = process.arch === 'arm' || process.arch === 'arm64' ? 0o200000 : 0o40000;
 
 const AT_EMPTY_PATH = 0x1000;
+const F_GETFL = 3;
+const F_SETFL = 4;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
 
@@ -31,6 +33,7 @@ const c = {
   ftruncate: native('ftruncate', 'int', ['int', 'int64_t']),
   fallocate: native('fallocate', 'int', ['int', 'int', 'int64_t', 'int64_t']),
   posixFadvise: native('posix_fadvise', 'int', ['int', 'int64_t', 'int64_t', 'int']),
+  fcntl: native('fcntl', 'int', ['int', 'int', 'long']),
   flock: native('flock', 'int', ['int', 'int']),
   statx: native('statx', 'int', ['int', 'str', 'int', 'uint32_t', 'void *']),
   fstatfs: native('fstatfs', 'int', ['int', 'void *']),
@@ -205,6 +208,11 @@ function probeDirect(descriptor: number): DirectIo {
   return { available: true, offsetAlignment: alignment, memoryAlignment: alignment };
 }
 
+function setDirect(descriptor: number): void {
+  const flags = check(c.fcntl(descriptor, F_GETFL, 0), 'fcntl');
+  check(c.fcntl(descriptor, F_SETFL, flags | O_DIRECT), 'fcntl');
+}
+
 function filesystem(descriptor: number): Filesystem {
   const memory = new SharedArrayBuffer(256);
   check(c.fstatfs(descriptor, new Uint8Array(memory)), 'fstatfs');
@@ -243,15 +251,15 @@ function findLockHolder(descriptor: number): LockHolder {
   } catch {
     // No /proc here: the lock holds all the same, its holder stays unnamed.
   }
-  if (pid === undefined) return { pid, description: 'another process, which the system does not name' };
-  if (pid === process.pid) return { pid, description: `this process (${pid})` };
+  if (pid === undefined) return { pid, description: 'another process, which the system does not name', alive: true };
+  if (pid === process.pid) return { pid, description: `this process (${pid})`, alive: true };
   let command = '';
   try {
     command = ` (${readFileSync(`/proc/${pid}/comm`, 'utf8').trim()})`;
   } catch {
     // It has just ended, or belongs to somebody whose processes are hidden.
   }
-  return { pid, description: `process ${pid}${command}` };
+  return { pid, description: `process ${pid}${command}`, alive: existsSync(`/proc/${pid}`) };
 }
 
 export const files: Files = {
@@ -271,6 +279,7 @@ export const files: Files = {
   allocate,
   advise,
   probeDirect,
+  setDirect,
   filesystem,
   tryLockExclusive,
 };

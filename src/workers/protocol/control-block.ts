@@ -49,11 +49,9 @@ const W32 = {
   wake: LINE.wake * WORDS32_PER_LINE,
   /** How many threads sleep on `wake`. */
   sleepers: LINE.wake * WORDS32_PER_LINE + 1,
-  /** A {@link PoisonKind}; set once. */
+  /** A {@link Poison}, packed into one word; set once. */
   poison: LINE.state * WORDS32_PER_LINE,
-  poisonErrno: LINE.state * WORDS32_PER_LINE + 1,
-  poisonSyscall: LINE.state * WORDS32_PER_LINE + 2,
-  closed: LINE.state * WORDS32_PER_LINE + 3,
+  closed: LINE.state * WORDS32_PER_LINE + 1,
   /** Thread id of a slot's owner, 0 when free. It stands behind the slot's 64-bit word. */
   owner: (slot: number): number => (LINE.producers + slot) * WORDS32_PER_LINE + 2,
 } as const;
@@ -298,24 +296,19 @@ export class ControlBlock {
 
   /** Poisons the journal for good; the first cause stays. */
   poison(kind: PoisonKind, errno = 0, syscall: PoisonSyscall = 'unknown'): void {
-    if (this.poisonKind !== POISON.none) return;
-    // The details must be visible before the kind that announces them.
-    Atomics.store(this.#i32, W32.poisonErrno, errno);
-    Atomics.store(this.#i32, W32.poisonSyscall, POISON_SYSCALLS.indexOf(syscall));
-    Atomics.compareExchange(this.#i32, W32.poison, POISON.none, kind);
+    // One word, so that two threads that poison at once cannot mix their causes.
+    const packed = kind | (POISON_SYSCALLS.indexOf(syscall) << 8) | (errno << 16);
+    Atomics.compareExchange(this.#i32, W32.poison, POISON.none, packed);
     this.wakeWaiters();
   }
 
   get poisonKind(): PoisonKind {
-    return Atomics.load(this.#i32, W32.poison) as PoisonKind;
+    return (Atomics.load(this.#i32, W32.poison) & 0xff) as PoisonKind;
   }
 
   get poisonCause(): Poison {
-    return {
-      kind: this.poisonKind,
-      errno: Atomics.load(this.#i32, W32.poisonErrno),
-      syscall: POISON_SYSCALLS[Atomics.load(this.#i32, W32.poisonSyscall)] ?? 'unknown',
-    };
+    const packed = Atomics.load(this.#i32, W32.poison);
+    return { kind: (packed & 0xff) as PoisonKind, syscall: POISON_SYSCALLS[(packed >>> 8) & 0xff] ?? 'unknown', errno: packed >>> 16 };
   }
 
   /** Set when the owner closes the journal: no thread may append any more. */

@@ -13,9 +13,10 @@ export interface SharedJournal {
 
 /** How the write side reaches the file. */
 export interface JournalFile {
-  /** Descriptor that holds the lock. Nothing is written through it, so that no write in flight holds the lock longer. */
-  readonly lockDescriptor: number;
-  /** Descriptor for writing, opened for direct IO if that is active. */
+  /**
+   * The descriptor that holds the lock and that is written through: a write that the kernel still has in hand when the
+   * process is killed keeps the lock until it is over.
+   */
   readonly descriptor: number;
   readonly direct: boolean;
   /** Writes are cut at multiples of this. 1 when they are buffered. */
@@ -36,13 +37,20 @@ export interface WriteSideRequest {
   readonly groupCommitWindowUs: number;
 }
 
+export interface Attached {
+  /** The log buffer is registered with the ring. */
+  readonly registered: boolean;
+}
+
 /** The control plane of a dedicated worker, called through comlink. Never on the path of a record. */
 export interface WriterControl {
-  attach(request: WriteSideRequest): void;
+  attach(request: WriteSideRequest): Attached;
   /** Ends the write side. All that was reserved is durable, or the journal is poisoned. */
   detach(id: number): Promise<void>;
   /** Writes zeros until at least `bytes` are prepared ahead of the log. */
   prepare(id: number, bytes: number): Promise<void>;
+  /** Gives back what the thread owns. No journal is attached any more. */
+  close(): void;
 }
 
 /** What a dedicated worker says when its loop has started. */
@@ -50,8 +58,8 @@ export interface WriterStarted {
   readonly kind: BackendKind;
   /** Set-up flags of the ring, for `doctor` and curious users. */
   readonly setupFlags: readonly string[];
-  /** Registered buffers the ring has room for; 0 means plain writes. */
-  readonly bufferSlots: number;
+  /** The ring's descriptor, for whoever has to close it when the thread has died. */
+  readonly ringDescriptor: number | undefined;
   /** What computes checksums: the native shim, or `@node-rs/crc32` from TypeScript. */
   readonly sealing: Sealing;
 }
