@@ -4,12 +4,12 @@
  * The thread keeps no process alive. Its end, expected or not, is terminal: piscina would start another one, but what the
  * first one owned (a ring, its journals) is gone.
  */
-import { closeSync } from 'node:fs';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { releaseProxy, wrap, type Remote } from 'comlink';
 import { Piscina } from 'piscina';
 import { JournalError } from '../platform/errors.js';
 import { NativeLoading } from '../platform/native-modules.js';
+import { selectPlatform } from '../platform/select.js';
 import type { RemoteWriter } from '../workers/entry.js';
 import { endpointOf } from '../workers/protocol/endpoint.js';
 import { valueOf, type Outcome, type StartWriterTask, type WriterControl, type WriterStarted } from '../workers/protocol/messages.js';
@@ -65,7 +65,8 @@ export class DedicatedWorker {
       if (this.#closed) return;
       const death = new JournalError('TIDEMARK_WORKER_DIED', `the writer thread ended with exit code ${code}`, { cause });
       for (const reject of this.#waiting) reject(death);
-      closeQuietly(started.ringDescriptor);
+      // A ring belongs to the process. What it still holds, a journal's file above all, goes with it.
+      if (started.ring !== undefined) selectPlatform().releaseRing(started.ring);
       options.onDeath(death);
       void this.close();
     });
@@ -102,16 +103,6 @@ export class DedicatedWorker {
   async shutDown(): Promise<void> {
     await this.call('close');
     await this.close();
-  }
-}
-
-/** A ring outlives its thread: its descriptor belongs to the process. */
-function closeQuietly(descriptor: number | undefined): void {
-  if (descriptor === undefined) return;
-  try {
-    closeSync(descriptor);
-  } catch {
-    // The thread had closed it.
   }
 }
 

@@ -13,11 +13,22 @@ type Crc32 = typeof import('@node-rs/crc32');
 
 const require = createRequire(import.meta.url);
 
+/**
+ * What koffi keeps per thread for calls, and does not give back when a thread ends. Its defaults take 3 MiB; the calls
+ * made here pass numbers, short strings and pointers to functions that need little stack.
+ */
+const CALL_STACK_BYTES = 256 * 1024;
+const CALL_HEAP_BYTES = 64 * 1024;
+
 let koffiModule: Koffi | undefined;
 let crc32Module: Crc32 | undefined;
 
 export function koffi(): Koffi {
-  koffiModule ??= uninterrupted(() => require('koffi') as Koffi);
+  koffiModule ??= uninterrupted(() => {
+    const loaded = require('koffi') as Koffi;
+    loaded.config({ sync_stack_size: CALL_STACK_BYTES, sync_heap_size: CALL_HEAP_BYTES });
+    return loaded;
+  });
   return koffiModule;
 }
 

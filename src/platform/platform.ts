@@ -99,12 +99,18 @@ export type Link = 'none' | 'success' | 'always';
 /** Called once per operation: bytes transferred or 0, or a negative error number. */
 export type Completion = (result: number) => void;
 
+/** What of a ring outlives its thread, as plain data for whoever has to give it back. */
+export interface RingRemains {
+  readonly descriptor: number;
+  readonly mappings: readonly { readonly address: number; readonly bytes: number }[];
+}
+
 /**
  * A completion ring owned by one thread. Operations are queued, then submitted together.
  * `address` is native memory that the caller keeps alive until the completion.
  */
 export interface Ring {
-  readonly descriptor: number;
+  readonly remains: RingRemains;
   /** The most operations in flight. Queuing one more is an error of the caller. */
   readonly capacity: number;
   readonly inFlight: number;
@@ -160,5 +166,7 @@ export interface Platform {
   readonly threads: Threads;
   /** Sets up an io_uring; throws {@link NotSupportedError} or an `IoError` that says why there is none. */
   createRing(options: RingOptions): Ring;
+  /** Gives back a ring whose thread has ended without closing it. */
+  releaseRing(remains: RingRemains): void;
   createPipe(): Pipe;
 }

@@ -12,7 +12,7 @@ import { WriteSide, type Batch } from './write-side.js';
 import { JournalLoop } from './writer-loop.js';
 
 export class BlockingWriter implements WriterControl {
-  readonly started: WriterStarted = { kind: 'blocking', setupFlags: [], ringDescriptor: undefined, sealing: sealing() };
+  readonly started: WriterStarted = { kind: 'blocking', setupFlags: [], ring: undefined, sealing: sealing() };
   readonly #platform: Platform;
   readonly #journals = new Map<number, BlockingJournal>();
 

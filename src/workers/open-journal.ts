@@ -61,7 +61,7 @@ function openLocked(files: Files, task: OpenJournalTask): { descriptor: number; 
       const status = files.status(descriptor, task.path);
       if (status.kind === 'directory') throw ioError(EISDIR, 'open', task.path);
       if (status.kind !== 'file') throw notAFile(task.path);
-      const holder = lockPatiently(files, descriptor);
+      const holder = lockPatiently(files, descriptor, ({ alive }) => !alive);
       if (holder !== undefined) {
         throw new JournalError('TIDEMARK_LOCKED', `journal '${task.path}' is open for writing in ${holder.description}`, {
           path: task.path,
@@ -81,14 +81,15 @@ function openLocked(files: Files, task: OpenJournalTask): { descriptor: number; 
 
 /**
  * Takes the lock. The kernel frees the ring of a killed process some time after the process, and the lock with it, once
- * no write is in hand any more: where the holder no longer exists, this waits for that.
+ * no write is in hand any more: while `isGoing` says that of
+ * the holder, this waits for it.
  */
-function lockPatiently(files: Files, descriptor: number): LockHolder | undefined {
+function lockPatiently(files: Files, descriptor: number, isGoing: (holder: LockHolder) => boolean): LockHolder | undefined {
   const pause = new Int32Array(new SharedArrayBuffer(4));
   const until = performance.now() + LOCK_WAIT_MS;
   for (;;) {
     const holder = files.tryLockExclusive(descriptor);
-    if (holder === undefined || holder.alive || performance.now() > until) return holder;
+    if (holder === undefined || !isGoing(holder) || performance.now() > until) return holder;
     Atomics.wait(pause, 0, 0, LOCK_RETRY_MS);
   }
 }
@@ -231,6 +232,23 @@ export function closeJournal(files: Files, task: CloseJournalTask): void {
       files.truncate(descriptor, task.end);
       files.syncFull(descriptor);
     }
+  } finally {
+    files.close(descriptor);
+    if (task.end === undefined) awaitRelease(files, task.path);
+  }
+}
+
+/** Waits until no write of this process holds the file's lock any more: whoever opens it next must not meet one. */
+function awaitRelease(files: Files, path: string): void {
+  let descriptor: number;
+  try {
+    descriptor = files.open(path, { write: false });
+  } catch {
+    // It was moved or may not be read: then nobody can open it here either.
+    return;
+  }
+  try {
+    lockPatiently(files, descriptor, (holder) => holder.pid === process.pid);
   } finally {
     files.close(descriptor);
   }

@@ -42,7 +42,7 @@ export class RingOwner implements WriterControl, RingQueue {
   }
 
   get started(): WriterStarted {
-    return { kind: 'io_uring', setupFlags: this.#ring.setupFlags, ringDescriptor: this.#ring.descriptor, sealing: sealing() };
+    return { kind: 'io_uring', setupFlags: this.#ring.setupFlags, ring: this.#ring.remains, sealing: sealing() };
   }
 
   attach(request: WriteSideRequest): Attached {

@@ -13,6 +13,8 @@ const directory = temporaryDirectory();
 const MAPPINGS_SLACK = 200;
 /** Likewise: a log buffer kept per journal would be 800 MiB. */
 const MIB_SLACK = 400;
+/** V8 reserves address space for the code of further threads in such steps, once, without using it. */
+const ADDRESS_SPACE_STEP_MIB = 1024;
 
 async function run(backend: LeaksTask['backend'], what: LeaksTask['what'], cycles: number, settled: number): Promise<LeaksReport> {
   const own = join(directory, `${backend}-${what}`);
@@ -24,12 +26,13 @@ async function run(backend: LeaksTask['backend'], what: LeaksTask['what'], cycle
   return report;
 }
 
-function assertSteady({ before, after }: LeaksReport): void {
+/** `mibSlack`: how much the size of the process may grow. */
+function assertSteady({ before, after }: LeaksReport, mibSlack: number): void {
   assert.ok(before !== undefined && after !== undefined);
   const { mappings: mappingsBefore, mib: mibBefore, ...rest } = before;
   const { mappings: mappingsAfter, mib: mibAfter, ...restAfter } = after;
   assert.equal(restAfter, rest);
-  assert.ok(mibAfter <= mibBefore + MIB_SLACK, `${mibBefore} MiB became ${mibAfter}`);
+  assert.ok(mibAfter <= mibBefore + mibSlack, `${mibBefore} MiB became ${mibAfter}`);
   assert.ok(mappingsAfter <= mappingsBefore + MAPPINGS_SLACK, `${mappingsBefore} mappings became ${mappingsAfter}`);
 }
 
@@ -40,11 +43,11 @@ for (const backend of await usableBackends()) {
   });
 
   test(`a thousand journals one after the other, ${backend}`, async () => {
-    assertSteady(await run(backend, 'journals', 1000, 200));
+    assertSteady(await run(backend, 'journals', 1000, 200), MIB_SLACK);
   });
 
   test(`schedulers one after the other, ${backend}`, async () => {
-    assertSteady(await run(backend, 'schedulers', 30, 10));
+    assertSteady(await run(backend, 'schedulers', 30, 10), ADDRESS_SPACE_STEP_MIB + MIB_SLACK);
   });
 }
 

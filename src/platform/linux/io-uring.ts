@@ -11,7 +11,7 @@
 import { assert, NotSupportedError, InternalError } from '../errors.js';
 import { EAGAIN, EBUSY, EINTR, EINVAL, ENOMEM, ENOSYS, EOPNOTSUPP, EPERM, ETIME, errnoName, ioError } from '../errno.js';
 import { addressOf, lastErrno, native, viewOf } from '../ffi.js';
-import type { Completion, Link, Ring, RingFile, RingOptions } from '../platform.js';
+import type { Completion, Link, Ring, RingFile, RingOptions, RingRemains } from '../platform.js';
 import * as abi from './io-uring-abi.js';
 
 const PROT_READ_WRITE = 0x1 | 0x2;
@@ -82,13 +82,13 @@ function word(array: Uint32Array | Int32Array, index: number): number {
 }
 
 export class IoUringRing implements Ring {
-  readonly descriptor: number;
+  readonly remains: RingRemains;
   readonly capacity: number;
   readonly setupFlags: readonly string[];
   readonly fileSlots = FILE_SLOTS;
   readonly bufferSlots: number;
 
-  readonly #mappings: readonly Mapping[];
+  readonly #descriptor: number;
   readonly #sqpoll: boolean;
   /** Word indices of the hot fields inside the ring mapping. */
   readonly #at: { sqTail: number; sqFlags: number; cqHead: number; cqTail: number; cqes: number };
@@ -125,7 +125,7 @@ export class IoUringRing implements Ring {
 
   private constructor({ descriptor, params, flagNames }: Instance) {
     const p = (name: keyof typeof abi.PARAMS): number => word(params, abi.PARAMS[name]);
-    this.descriptor = descriptor;
+    this.#descriptor = descriptor;
     this.setupFlags = flagNames;
     this.#sqpoll = flagNames.includes('SQPOLL');
     const sqEntries = p('sqEntries');
@@ -141,7 +141,7 @@ export class IoUringRing implements Ring {
     const sqeBytes = sqEntries * abi.SQE_BYTES;
     const ringMapping = mapRing(descriptor, ringBytes, abi.OFFSET_SQ_RING);
     const sqeMapping = mapRing(descriptor, sqeBytes, abi.OFFSET_SQES);
-    this.#mappings = [ringMapping, sqeMapping];
+    this.remains = { descriptor, mappings: [ringMapping, sqeMapping] };
     this.#ring = new Int32Array(viewOf(ringMapping.address, ringBytes));
     this.#sqes = new Uint32Array(viewOf(sqeMapping.address, sqeBytes));
     this.#at = {
@@ -235,7 +235,7 @@ export class IoUringRing implements Ring {
 
   /** io_uring_enter(2); answers 0 where the call may simply be made again. */
   #enter(count: number, flags: number): number {
-    const taken = enter(abi.SYS_IO_URING_ENTER, this.descriptor, count, 0, flags, 0, 0);
+    const taken = enter(abi.SYS_IO_URING_ENTER, this.#descriptor, count, 0, flags, 0, 0);
     if (taken >= 0) return taken;
     const errno = lastErrno();
     if (errno === EINTR || errno === EAGAIN || errno === EBUSY) return 0;
@@ -274,7 +274,7 @@ export class IoUringRing implements Ring {
     this.#waitTime[0] = BigInt(Math.floor(timeoutUs / 1e6));
     this.#waitTime[1] = BigInt(Math.floor(timeoutUs % 1e6) * 1000);
     const flags = abi.ENTER.GETEVENTS | abi.ENTER.EXT_ARG;
-    const result = enter(abi.SYS_IO_URING_ENTER, this.descriptor, 0, 1, flags, this.#waitAddress, abi.GETEVENTS_ARG.bytes);
+    const result = enter(abi.SYS_IO_URING_ENTER, this.#descriptor, 0, 1, flags, this.#waitAddress, abi.GETEVENTS_ARG.bytes);
     if (result >= 0) return;
     const errno = lastErrno();
     if (errno !== ETIME && errno !== EINTR && errno !== EAGAIN && errno !== EBUSY) throw ioError(errno, 'io_uring_enter');
@@ -282,7 +282,7 @@ export class IoUringRing implements Ring {
 
   #registerEmptyFileTable(): void {
     const table = new Int32Array(new SharedArrayBuffer(FILE_SLOTS * 4)).fill(-1);
-    const result = register(abi.SYS_IO_URING_REGISTER, this.descriptor, abi.REGISTER.FILES, table, FILE_SLOTS);
+    const result = register(abi.SYS_IO_URING_REGISTER, this.#descriptor, abi.REGISTER.FILES, table, FILE_SLOTS);
     if (result < 0) throw ioError(lastErrno(), 'io_uring_register');
   }
 
@@ -292,7 +292,7 @@ export class IoUringRing implements Ring {
     argument.setUint32(0, BUFFER_SLOTS, true);
     argument.setUint32(4, abi.RSRC_REGISTER_SPARSE, true);
     const bytes = new Uint8Array(argument.buffer);
-    const result = register(abi.SYS_IO_URING_REGISTER, this.descriptor, abi.REGISTER.BUFFERS2, bytes, abi.RSRC_REGISTER_BYTES);
+    const result = register(abi.SYS_IO_URING_REGISTER, this.#descriptor, abi.REGISTER.BUFFERS2, bytes, abi.RSRC_REGISTER_BYTES);
     return result < 0 ? 0 : BUFFER_SLOTS;
   }
 
@@ -303,7 +303,7 @@ export class IoUringRing implements Ring {
     const argument = new DataView(new SharedArrayBuffer(128));
     argument.setUint32(0, slot, true);
     argument.setBigUint64(8, BigInt(addressOf(new Uint8Array(value.buffer))), true);
-    const result = register(abi.SYS_IO_URING_REGISTER, this.descriptor, abi.REGISTER.FILES_UPDATE, new Uint8Array(argument.buffer), 1);
+    const result = register(abi.SYS_IO_URING_REGISTER, this.#descriptor, abi.REGISTER.FILES_UPDATE, new Uint8Array(argument.buffer), 1);
     if (result < 0) throw ioError(lastErrno(), 'io_uring_register');
   }
 
@@ -317,7 +317,7 @@ export class IoUringRing implements Ring {
     argument.setBigUint64(8, BigInt(addressOf(new Uint8Array(iovec.buffer))), true);
     argument.setUint32(24, 1, true);
     const view = new Uint8Array(argument.buffer);
-    const result = register(abi.SYS_IO_URING_REGISTER, this.descriptor, abi.REGISTER.BUFFERS_UPDATE, view, abi.RSRC_UPDATE2_BYTES);
+    const result = register(abi.SYS_IO_URING_REGISTER, this.#descriptor, abi.REGISTER.BUFFERS_UPDATE, view, abi.RSRC_UPDATE2_BYTES);
     if (result < 0) throw ioError(lastErrno(), 'io_uring_register');
   }
 
@@ -327,9 +327,14 @@ export class IoUringRing implements Ring {
     this.#closed = true;
     this.#ring = new Int32Array(0);
     this.#sqes = new Uint32Array(0);
-    for (const mapping of this.#mappings) munmap(mapping.address, mapping.bytes);
-    if (close(this.descriptor) < 0) throw ioError(lastErrno(), 'close');
+    releaseRing(this.remains);
   }
+}
+
+/** Unmaps and closes. Views over the mappings must be gone. */
+export function releaseRing({ descriptor, mappings }: RingRemains): void {
+  for (const mapping of mappings) munmap(mapping.address, mapping.bytes);
+  if (close(descriptor) < 0) throw ioError(lastErrno(), 'close');
 }
 
 function mapRing(descriptor: number, bytes: number, offset: number): Mapping {

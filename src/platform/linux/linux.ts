@@ -4,7 +4,7 @@ import { native } from '../ffi.js';
 import type { Platform } from '../platform.js';
 import { createPipe } from './pipe.js';
 import { files } from './files.js';
-import { IoUringRing } from './io-uring.js';
+import { IoUringRing, releaseRing } from './io-uring.js';
 
 /** gettid(2) has a wrapper only from glibc 2.30 on, and its number differs between architectures. */
 const SYS_GETTID: Readonly<Partial<Record<NodeJS.Architecture, number>>> = { x64: 186, ia32: 224, arm: 224, ppc64: 207, s390x: 236 };
@@ -31,5 +31,6 @@ export const linux: Platform = {
     },
   },
   createRing: (options) => IoUringRing.create(options),
+  releaseRing,
   createPipe,
 };

@@ -1,5 +1,5 @@
 /** What the main thread and the workers tell each other: plain data, kept by structured clone. */
-import type { Advice } from '../../platform/platform.js';
+import type { Advice, RingRemains } from '../../platform/platform.js';
 import { fromWire, toWire, type WireError } from '../../platform/errors.js';
 import type { SharedLogBuffer } from './log-buffer.js';
 
@@ -58,8 +58,8 @@ export interface WriterStarted {
   readonly kind: BackendKind;
   /** Set-up flags of the ring, for `doctor` and curious users. */
   readonly setupFlags: readonly string[];
-  /** The ring's descriptor, for whoever has to close it when the thread has died. */
-  readonly ringDescriptor: number | undefined;
+  /** The ring, for whoever has to give it back when the thread has died. */
+  readonly ring: RingRemains | undefined;
   /** What computes checksums: the native shim, or `@node-rs/crc32` from TypeScript. */
   readonly sealing: Sealing;
 }
@@ -107,7 +107,10 @@ export interface CloseJournalTask {
   readonly role: 'close-journal';
   readonly path: string;
   readonly file: JournalFile;
-  /** Where to cut the file: its last frame. Undefined leaves it alone (a poisoned journal). */
+  /**
+   * Where to cut the file: its last frame. Undefined (a poisoned journal) leaves it alone, and waits until the kernel has
+   * let go of it too.
+   */
   readonly end: number | undefined;
 }
 
