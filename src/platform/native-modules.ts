@@ -26,7 +26,8 @@ let crc32Module: Crc32 | undefined;
 export function koffi(): Koffi {
   koffiModule ??= uninterrupted(() => {
     const loaded = require('koffi') as Koffi;
-    loaded.config({ sync_stack_size: CALL_STACK_BYTES, sync_heap_size: CALL_HEAP_BYTES });
+    // Only in threads of this library: elsewhere koffi may serve the application too, which has its own settings.
+    if (sharedWords() !== undefined) loaded.config({ sync_stack_size: CALL_STACK_BYTES, sync_heap_size: CALL_HEAP_BYTES });
     return loaded;
   });
   return koffiModule;
@@ -69,10 +70,8 @@ export class NativeLoading {
  * Plain calls need no such care.
  */
 export function uninterrupted<T>(work: () => T): T {
-  const data = workerData as Partial<NativeLoadingData> | null | undefined;
-  const shared = data?.tidemarkNativeLoading;
-  if (!(shared instanceof SharedArrayBuffer)) return work();
-  const words = new Int32Array(shared);
+  const words = sharedWords();
+  if (words === undefined) return work();
   Atomics.add(words, WORD.loading, 1);
   // The process is ending: a thread that waits here is terminated in good order.
   if (Atomics.load(words, WORD.ending) === 1) {
@@ -87,4 +86,11 @@ export function uninterrupted<T>(work: () => T): T {
     Atomics.sub(words, WORD.loading, 1);
     Atomics.notify(words, WORD.loading);
   }
+}
+
+/** The words shared with the thread that started this one; undefined where that is not a thread of this library. */
+function sharedWords(): Int32Array | undefined {
+  const data = workerData as Partial<NativeLoadingData> | null | undefined;
+  const shared = data?.tidemarkNativeLoading;
+  return shared instanceof SharedArrayBuffer ? new Int32Array(shared) : undefined;
 }
