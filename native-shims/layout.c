@@ -52,6 +52,7 @@ int main(void) {
   AT("statx.directMemoryAlignment", struct statx, stx_dio_mem_align);
   AT("statx.directOffsetAlignment", struct statx, stx_dio_offset_align);
 #endif
+  printf("\"op.WRITEV\": %d,\n", IORING_OP_WRITEV);
   printf("\"op.FSYNC\": %d,\n", IORING_OP_FSYNC);
   printf("\"op.READ_FIXED\": %d,\n", IORING_OP_READ_FIXED);
   printf("\"op.WRITE_FIXED\": %d,\n", IORING_OP_WRITE_FIXED);

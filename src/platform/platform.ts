@@ -84,6 +84,12 @@ export interface RingOptions {
   readonly reaping?: 'wait' | 'eventLoop';
 }
 
+/** Native memory that its owner keeps alive. */
+export interface MemoryPiece {
+  readonly address: number;
+  readonly bytes: number;
+}
+
 /** A file as a ring addresses it: by its slot in the registered table, or by descriptor where `slot` is -1. */
 export interface RingFile {
   readonly descriptor: number;
@@ -120,6 +126,8 @@ export interface Ring {
   readonly bufferSlots: number;
   /** `bufferSlot` -1: the memory is not registered. */
   write(file: RingFile, address: number, bytes: number, offset: number, bufferSlot: number, dsync: boolean, link: Link, done: Completion): void;
+  /** Writes up to four pieces of memory, one behind the other. */
+  writeVector(file: RingFile, pieces: readonly MemoryPiece[], offset: number, dsync: boolean, link: Link, done: Completion): void;
   read(file: RingFile, address: number, bytes: number, offset: number, bufferSlot: number, link: Link, done: Completion): void;
   syncData(file: RingFile, link: Link, done: Completion): void;
   allocate(file: RingFile, offset: number, bytes: number, done: Completion): void;

@@ -81,8 +81,12 @@ class BlockingJournal {
     const startedMs = performance.now();
     if (this.#space.passed(batch.end)) control.count('batchesBeyondPrepared');
     for (const extent of this.#side.extents(batch)) {
-      files.writeFully(this.#side.descriptor, extent.address, extent.bytes, extent.offset);
-      control.count('writes');
+      let { offset } = extent;
+      for (const { address, bytes } of extent.pieces) {
+        files.writeFully(this.#side.descriptor, address, bytes, offset);
+        offset += bytes;
+        control.count('writes');
+      }
       control.count('bytesWritten', extent.bytes);
     }
     this.#side.written(batch);

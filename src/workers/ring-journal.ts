@@ -3,11 +3,14 @@ import { assert } from '../platform/errors.js';
 import { EAGAIN, ECANCELED, EINTR, EIO, ENOSYS, EOPNOTSUPP } from '../platform/errno.js';
 import type { Ring, RingFile, Threads } from '../platform/platform.js';
 import { SpaceAhead, zeroMemory, type Range } from './space-ahead.js';
-import type { Batch, Extent, WriteSide } from './write-side.js';
+import { after, type Batch, type Extent, type WriteSide } from './write-side.js';
 import { JournalLoop } from './writer-loop.js';
 
 /** A write that makes no progress this often in a row has failed. */
 const RETRIES_MAX = 100;
+
+/** From batches of this size on, preparing space beside them costs more than it saves. */
+const BURST_BATCH_BYTES = 256 * 1024;
 
 /** The shared ring as a journal sees it: operations queued together are submitted together. */
 export interface RingQueue {
@@ -86,11 +89,14 @@ export class RingJournal {
   #write(ring: Ring, batch: Batch, extent: Extent, linked: boolean, retries: number): void {
     const { control, file } = this.#side;
     control.count('writes');
-    const bufferSlot = extent.inLogBuffer ? this.bufferSlot : -1;
     const done = this.#operation((result) => {
       this.#wrote(batch, extent, linked, retries, result);
     });
-    ring.write(this.file, extent.address, extent.bytes, extent.offset, bufferSlot, file.dsyncWrites, linked ? 'success' : 'none', done);
+    const link = linked ? 'success' : 'none';
+    const [piece, ...others] = extent.pieces;
+    assert(piece !== undefined, 'an extent has memory');
+    if (others.length > 0) ring.writeVector(this.file, extent.pieces, extent.offset, file.dsyncWrites, link, done);
+    else ring.write(this.file, piece.address, piece.bytes, extent.offset, piece.inLogBuffer ? this.bufferSlot : -1, file.dsyncWrites, link, done);
   }
 
   #wrote(batch: Batch, extent: Extent, linked: boolean, retries: number, result: number): void {
@@ -103,7 +109,7 @@ export class RingJournal {
     this.#side.control.count('bytesWritten', bytes);
     if (bytes < extent.bytes) {
       // The short write broke the link, if there was one: its sync comes back cancelled and is made again.
-      const rest = { ...extent, address: extent.address + bytes, bytes: extent.bytes - bytes, offset: extent.offset + bytes };
+      const rest = after(extent, bytes);
       this.#queue.enqueue(2, (ring) => {
         this.#write(ring, batch, rest, linked, idle ? retries + 1 : 0);
         if (linked) this.#sync(ring, batch);
@@ -149,8 +155,13 @@ export class RingJournal {
 
   // ---- space ahead -----------------------------------------------------------------------------------------------
 
+  /** Large batches need the disk for themselves: growing the file costs them less than zeros beside them would. */
+  get #bursting(): boolean {
+    return this.#batch !== undefined && this.#batch.end - this.#batch.start >= BURST_BATCH_BYTES;
+  }
+
   #prepareMore(): void {
-    if (this.#preparing !== undefined) return;
+    if (this.#preparing !== undefined || this.#bursting) return;
     const lsn = this.#side.taken;
     const reservation = this.#space.nextReservation(lsn);
     const zeros = this.#space.nextZeros(lsn);

@@ -7,6 +7,7 @@
  */
 import { assert } from '../platform/errors.js';
 import { addressOf, NativeMemory } from '../platform/ffi.js';
+import type { MemoryPiece } from '../platform/platform.js';
 import { ControlBlock, POISON, type PoisonSyscall } from './protocol/control-block.js';
 import { FILE_BATCH_BYTES_MAX, frameBytes } from './protocol/frame.js';
 import { LOG_BUFFER_ALIGNMENT, LogBuffer } from './protocol/log-buffer.js';
@@ -27,12 +28,16 @@ export interface Batch {
   readonly frameEnd: number;
 }
 
-/** One contiguous write of a batch. `inLogBuffer` says whether the address lies in the log buffer or in a copy. */
+/** Memory of a batch: in the log buffer, or in a copy beside it. */
+interface LocatedPiece extends MemoryPiece {
+  readonly inLogBuffer: boolean;
+}
+
+/** One contiguous write of a batch, from one piece of memory or a few. */
 export interface Extent {
-  readonly address: number;
+  readonly pieces: readonly LocatedPiece[];
   readonly bytes: number;
   readonly offset: number;
-  readonly inLogBuffer: boolean;
 }
 
 export class WriteSide {
@@ -116,19 +121,25 @@ export class WriteSide {
 
   /** Cuts a batch into writes. In direct mode they cover whole sectors; the last one is padded with zeros. */
   extents(batch: Batch): Extent[] {
-    if (this.#copy === undefined) return this.#cut(batch.start, batch.end);
+    if (this.#copy === undefined) return cut(this.#inWindow(batch.start, batch.end), batch.start);
     const { sectorBytes } = this.file;
     // The bytes before the batch in its first sector are durable already; they stay in the window and are written again.
     const start = batch.start - (batch.start % sectorBytes);
+    if (batch.end - start <= COPY_BYTES_MAX) return cut([this.#padded(this.#copy, start, batch.end)], start);
     const wholeEnd = batch.end - (batch.end % sectorBytes);
-    if (batch.end - start <= COPY_BYTES_MAX) return [this.#padded(this.#copy, start, batch.end)];
-    const extents = this.#cut(start, wholeEnd);
-    if (wholeEnd < batch.end) extents.push(this.#padded(this.#copy, wholeEnd, batch.end));
-    return extents;
+    const pieces = this.#inWindow(start, wholeEnd);
+    if (wholeEnd < batch.end) pieces.push(this.#padded(this.#copy, wholeEnd, batch.end));
+    return cut(pieces, start);
+  }
+
+  #inWindow(start: number, end: number): LocatedPiece[] {
+    return this.log.pieces(start, end).map(({ byteOffset, length }) => ({
+      address: this.logAddress + byteOffset - this.log.bytes.byteOffset, bytes: length, inLogBuffer: true,
+    }));
   }
 
   /** The log buffer beyond the batch holds older log or half-written frames: they must not reach the disk. */
-  #padded(copy: NativeMemory, start: number, end: number): Extent {
+  #padded(copy: NativeMemory, start: number, end: number): LocatedPiece {
     const { sectorBytes } = this.file;
     let at = 0;
     for (const piece of this.log.pieces(start, end)) {
@@ -137,18 +148,7 @@ export class WriteSide {
     }
     const bytes = Math.ceil(at / sectorBytes) * sectorBytes;
     copy.bytes.fill(0, at, bytes);
-    return { address: copy.address, bytes, offset: start, inLogBuffer: false };
-  }
-
-  #cut(start: number, end: number): Extent[] {
-    const extents: Extent[] = [];
-    for (let at = start; at < end;) {
-      const position = this.log.position(at);
-      const bytes = Math.min(end - at, this.log.capacity - position, WRITE_BYTES_MAX);
-      extents.push({ address: this.logAddress + position, bytes, offset: at, inLogBuffer: true });
-      at += bytes;
-    }
-    return extents;
+    return { address: copy.address, bytes, inLogBuffer: false };
   }
 
   /** The batch has reached the kernel. */
@@ -170,4 +170,38 @@ export class WriteSide {
   get poisoned(): boolean {
     return this.control.poisonKind !== POISON.none;
   }
+}
+
+/** Divides memory that follows each other in the file from `offset` on into writes of at most {@link WRITE_BYTES_MAX}. */
+function cut(pieces: readonly LocatedPiece[], offset: number): Extent[] {
+  const extents: Extent[] = [];
+  let rest: Extent = { pieces, bytes: pieces.reduce((sum, { bytes }) => sum + bytes, 0), offset };
+  while (rest.bytes > WRITE_BYTES_MAX) {
+    extents.push(upTo(rest, WRITE_BYTES_MAX));
+    rest = after(rest, WRITE_BYTES_MAX);
+  }
+  return [...extents, rest];
+}
+
+function upTo({ pieces, offset }: Extent, bytes: number): Extent {
+  const kept: LocatedPiece[] = [];
+  let left = bytes;
+  for (const piece of pieces) {
+    if (left === 0) break;
+    kept.push({ ...piece, bytes: Math.min(piece.bytes, left) });
+    left -= Math.min(piece.bytes, left);
+  }
+  return { pieces: kept, bytes, offset };
+}
+
+/** What is left of an extent when its first `bytes` are written. */
+export function after({ pieces, bytes: total, offset }: Extent, bytes: number): Extent {
+  let skip = bytes;
+  const left: LocatedPiece[] = [];
+  for (const piece of pieces) {
+    const skipped = Math.min(piece.bytes, skip);
+    skip -= skipped;
+    if (skipped < piece.bytes) left.push({ ...piece, address: piece.address + skipped, bytes: piece.bytes - skipped });
+  }
+  return { pieces: left, bytes: total - bytes, offset: offset + bytes };
 }

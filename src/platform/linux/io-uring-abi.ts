@@ -33,7 +33,7 @@ export const TIMESPEC_BYTES = 8 + 8;
 /** Flags that the kernel keeps in the submission ring. */
 export const SQ_FLAG = { NEED_WAKEUP: 1 << 0, CQ_OVERFLOW: 1 << 1, TASKRUN: 1 << 2 } as const;
 
-export const OP = { FSYNC: 3, READ_FIXED: 4, WRITE_FIXED: 5, FALLOCATE: 17, READ: 22, WRITE: 23 } as const;
+export const OP = { WRITEV: 2, FSYNC: 3, READ_FIXED: 4, WRITE_FIXED: 5, FALLOCATE: 17, READ: 22, WRITE: 23 } as const;
 
 export const SQE_FLAG = { FIXED_FILE: 1 << 0, IO_LINK: 1 << 2, IO_HARDLINK: 1 << 3 } as const;
 

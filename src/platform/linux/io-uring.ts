@@ -10,8 +10,8 @@
  */
 import { assert, NotSupportedError, InternalError } from '../errors.js';
 import { EAGAIN, EBUSY, EINTR, EINVAL, ENOMEM, ENOSYS, EOPNOTSUPP, EPERM, ETIME, errnoName, ioError } from '../errno.js';
-import { addressOf, lastErrno, native, viewOf } from '../ffi.js';
-import type { Completion, Link, Ring, RingFile, RingOptions, RingRemains } from '../platform.js';
+import { addressOf, lastErrno, native, NativeMemory, viewOf } from '../ffi.js';
+import type { Completion, Link, MemoryPiece, Ring, RingFile, RingOptions, RingRemains } from '../platform.js';
 import * as abi from './io-uring-abi.js';
 
 const PROT_READ_WRITE = 0x1 | 0x2;
@@ -28,6 +28,8 @@ const FILE_SLOTS = 16;
 const BUFFER_SLOTS = 64;
 const ENTRIES_DEFAULT = 128;
 const SQPOLL_IDLE_MS = 50;
+/** Pieces of memory that one write may gather. */
+const VECTOR_PIECES_MAX = 4;
 const RETRIES_MAX = 100;
 const TWO_POW_32 = 2 ** 32;
 
@@ -110,6 +112,9 @@ export class IoUringRing implements Ring {
   /** Completion of the operation whose user_data is the index. */
   readonly #completions: (Completion | undefined)[];
   readonly #freeTokens: number[];
+  /** struct iovec, {@link VECTOR_PIECES_MAX} for each token. */
+  readonly #vectorMemory: NativeMemory;
+  readonly #vectors: BigUint64Array;
 
   static create(options: RingOptions = {}): IoUringRing {
     const instance = setUp(options);
@@ -161,6 +166,8 @@ export class IoUringRing implements Ring {
     this.capacity = sqEntries;
     this.#completions = new Array<Completion | undefined>(sqEntries).fill(undefined);
     this.#freeTokens = Array.from({ length: sqEntries }, (_, i) => sqEntries - 1 - i);
+    this.#vectorMemory = new NativeMemory(sqEntries * VECTOR_PIECES_MAX * abi.IOVEC_BYTES, 64);
+    this.#vectors = new BigUint64Array(this.#vectorMemory.buffer, this.#vectorMemory.bytes.byteOffset, sqEntries * VECTOR_PIECES_MAX * 2);
     this.bufferSlots = this.#registerEmptyBufferTable();
   }
 
@@ -171,6 +178,18 @@ export class IoUringRing implements Ring {
   write(file: RingFile, address: number, bytes: number, offset: number, bufferSlot: number, dsync: boolean, link: Link, done: Completion): void {
     const opcode = bufferSlot < 0 ? abi.OP.WRITE : abi.OP.WRITE_FIXED;
     this.#queue(opcode, link, file, offset, address, bytes, dsync ? abi.RWF_DSYNC : 0, bufferSlot, done);
+  }
+
+  writeVector(file: RingFile, pieces: readonly MemoryPiece[], offset: number, dsync: boolean, link: Link, done: Completion): void {
+    assert(pieces.length > 0 && pieces.length <= VECTOR_PIECES_MAX, 'a vector has one to four pieces');
+    // The vector lies in the place of the operation's token, which stays its own until the completion.
+    const place = (this.#freeTokens.at(-1) ?? 0) * VECTOR_PIECES_MAX;
+    pieces.forEach(({ address, bytes }, i) => {
+      this.#vectors[(place + i) * 2] = BigInt(address);
+      this.#vectors[(place + i) * 2 + 1] = BigInt(bytes);
+    });
+    const address = this.#vectorMemory.address + place * abi.IOVEC_BYTES;
+    this.#queue(abi.OP.WRITEV, link, file, offset, address, pieces.length, dsync ? abi.RWF_DSYNC : 0, -1, done);
   }
 
   read(file: RingFile, address: number, bytes: number, offset: number, bufferSlot: number, link: Link, done: Completion): void {
