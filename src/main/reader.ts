@@ -1,10 +1,14 @@
 /** Reads journals: needs no lock, writes nothing, uses constant memory but for the record at hand. */
 import { open, type FileHandle } from 'node:fs/promises';
 import { constants } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import { EINVAL, EISDIR, fromNodeError, ioError } from '../platform/errno.js';
 import { IoError, JournalError } from '../platform/errors.js';
 import { walkFrames, type Frame, type Tail, type WalkStep } from '../workers/protocol/frame-walk.js';
 import * as check from './options.js';
+
+const LOOKS_MAX = 3;
+const LOOK_AGAIN_MS = 20;
 
 /** One record: `start` and `end` are the LSNs of its frame. `payload` is the reader's to give away: it is never reused. */
 export type JournalRecord = Frame;
@@ -69,23 +73,30 @@ export class JournalReader implements AsyncIterable<JournalRecord> {
 
   async *[Symbol.asyncIterator](): AsyncGenerator<JournalRecord, void, void> {
     this.#checkOpen();
-    for (let tail: Tail | undefined; ;) {
-      const sizeBytes = await sizeOf(this.#handle);
-      if (this.#position > sizeBytes) throw this.#beyond(sizeBytes);
-      const walk = walkFrames(this.#position, sizeBytes);
-      let step = await advance(this.#handle, walk);
-      const progress = step.done !== true;
-      while (step.done !== true) {
-        this.#position = step.value.end;
-        yield step.value;
-        step = await advance(this.#handle, walk);
+    let tail = yield* this.#walk();
+    // While a writer is at work its last batch may be half written, and zeros turn into frames between two reads. What
+    // looks damaged is looked at again; where frames have come meanwhile it was the moving end.
+    for (let look = 0; look < LOOKS_MAX && tail.state !== 'clean-end'; look++) {
+      await delay(LOOK_AGAIN_MS);
+      const before = tail.position;
+      tail = yield* this.#walk();
+      if (tail.state !== 'clean-end' && tail.position > before) {
+        tail = { state: 'clean-end', position: tail.position, detail: 'the journal is being written' };
       }
-      // A writer may have gone on while this was read piece by piece. Damage is what is there at a second look too.
-      const settled = step.value.state === 'clean-end' || (!progress && tail?.detail === step.value.detail);
-      tail = step.value;
-      if (!settled) continue;
-      this.#tail = tail;
-      return;
+    }
+    this.#tail = tail;
+  }
+
+  /** Yields what is there from the position on. */
+  async *#walk(): AsyncGenerator<JournalRecord, Tail, void> {
+    const sizeBytes = await sizeOf(this.#handle);
+    if (this.#position > sizeBytes) throw this.#beyond(sizeBytes);
+    const walk = walkFrames(this.#position, sizeBytes);
+    for (;;) {
+      const step = await advance(this.#handle, walk);
+      if (step.done === true) return step.value;
+      this.#position = step.value.end;
+      yield step.value;
     }
   }
 

@@ -564,10 +564,10 @@ const machine = suite('cli: doctor and bench');
 machine('doctor tells what is there and leaves nothing behind', async () => {
   const where = emptyDirectory();
   const diagnosis = JSON.parse(await succeed(['doctor', '--json', where])) as Record<string, Record<string, unknown>>;
-  assert.equal(Object.keys(diagnosis), ['machine', 'supports', 'ioUring', 'auto', 'backendFromEnvironment', 'directory', 'file', 'directActive', 'directReason']);
+  assert.equal(Object.keys(diagnosis), ['machine', 'supports', 'ioUring', 'auto', 'backendFromEnvironment', 'directory', 'file', 'registeredBuffer', 'directActive', 'directReason']);
   assert.is(diagnosis['machine']?.['node'], process.version);
   assert.is(diagnosis['auto']?.['kind'], diagnosis['ioUring']?.['available'] === true ? 'io_uring' : 'blocking');
-  assert.match(await succeed(['doctor', where]), /^platform .*\nkernel .*\nnode .*\nprocessors .*\nsupports .*\nio_uring .*\nauto chooses .*\nset-up flags .*\nregistered buffers .*\ndirectory .*\nfilesystem .*\ndirect IO .*\ndsync writes .*\n$/);
+  assert.match(await succeed(['doctor', where]), /^platform .*\nkernel .*\nnode .*\nprocessors .*\nsupports .*\nio_uring .*\nauto chooses .*\nset-up flags .*\nregistered buffer .*\nsealing .*\ndirectory .*\nfilesystem .*\ndirect IO .*\ndsync writes .*\n$/);
   assert.equal(readdirSync(where), []);
 });
 

@@ -1,37 +1,15 @@
-/** Reads a journal to its end, which another process may be moving. */
-import { setTimeout as delay } from 'node:timers/promises';
+/** Reads a journal to its end. */
 import { assert } from '../../platform/errors.js';
 import type { Tail } from '../../workers/protocol/frame-walk.js';
 import { JournalReader, type JournalRecord } from '../reader.js';
 import { fileStatus } from './support.js';
 import { startProgress } from './progress.js';
 
-const LOOKS_MAX = 3;
-const LOOK_AGAIN_MS = 20;
-
 /** Takes a record; answers whether it wants another one. */
 export type Visit = (record: JournalRecord) => boolean | Promise<boolean>;
 
-/**
- * Visits every record from the reader's position on; tells how the journal ends, or nothing when the visitor had enough.
- *
- * What looks damaged is looked at again: while a writer is at work, the last frames may be half written, and zeros may
- * turn into frames between two reads. Frames where there were none before mean that it was the moving end.
- */
+/** Visits every record from the reader's position on; tells how the journal ends, or nothing when the visitor had enough. */
 export async function readToEnd(reader: JournalReader, visit: Visit): Promise<Tail | undefined> {
-  let tail = await readOnce(reader, visit);
-  for (let look = 0; look < LOOKS_MAX && tail !== undefined && tail.state !== 'clean-end'; look++) {
-    await delay(LOOK_AGAIN_MS);
-    const before = tail.position;
-    tail = await readOnce(reader, visit);
-    if (tail !== undefined && tail.position > before) {
-      return { state: 'clean-end', position: tail.position, detail: 'the journal is being written' };
-    }
-  }
-  return tail;
-}
-
-async function readOnce(reader: JournalReader, visit: Visit): Promise<Tail | undefined> {
   for await (const record of reader) {
     const more = visit(record);
     if (more === false || (more !== true && !(await more))) return undefined;
