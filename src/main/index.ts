@@ -1,5 +1,6 @@
 /** Tidemark: a journal that a Node.js server can await, and the scheduler it runs on. */
-export { Journal, type JournalBackend, type JournalStats, type OpenReport, type SharedJournalHandle, type Submission } from './journal.js';
+export { Journal } from './journal.js';
+export type { JournalBackend, JournalStats, OpenReport, SharedJournalHandle, Submission } from './journal-types.js';
 export type { AckLevel } from './appender.js';
 export type { JournalOptions } from './journal-options.js';
 export { JournalReader, type JournalReaderOptions, type JournalRecord } from './reader.js';

@@ -1,75 +1,21 @@
 /** The journal: what a program appends to. See docs/architecture.md for the way of a record. */
 import { resolve as resolvePath } from 'node:path';
-import { ioError } from '../platform/errno.js';
 import { JournalError, NotSupportedError } from '../platform/errors.js';
 import { alignmentSkip } from '../platform/ffi.js';
 import type { Advice } from '../platform/platform.js';
 import { selectPlatform } from '../platform/select.js';
 import { ControlBlock, POISON, STATISTICS, type Statistic } from '../workers/protocol/control-block.js';
 import { LOG_BUFFER_ALIGNMENT, LogBuffer, type RecordBytes, type SharedLogBuffer } from '../workers/protocol/log-buffer.js';
-import type { AdviseTask, CloseJournalTask, OpenedJournal, OpenJournalTask, TornTail } from '../workers/protocol/messages.js';
+import type { AdviseTask, CloseJournalTask, OpenedJournal, OpenJournalTask } from '../workers/protocol/messages.js';
 import { Appender, type AckLevel } from './appender.js';
 import { report } from './diagnostics.js';
 import { followJournal, type FollowOptions } from './follow.js';
+import { JournalFailure } from './journal-failure.js';
 import { ADVICE, journalOptions, type JournalOptions, type ResolvedJournalOptions } from './journal-options.js';
+import type { JournalBackend, JournalStats, OpenReport, SharedJournalHandle, Submission } from './journal-types.js';
 import * as check from './options.js';
 import type { JournalRecord } from './reader.js';
-import { defaultScheduler, type Backend, type IoScheduler, type WriterSeat } from './scheduler.js';
-
-/** The backend of a journal, with what differs between journals. */
-export interface JournalBackend extends Backend {
-  /** The log buffer is registered with the ring, which spares work at each write. Refused beyond RLIMIT_MEMLOCK. */
-  readonly registeredBuffer: boolean;
-}
-
-/** A record on its way: its place in the log, and a promise for each level. */
-export interface Submission {
-  /** LSN of the frame's first byte. */
-  readonly start: number;
-  /** LSN after the frame; what `append` answers. */
-  readonly end: number;
-  /** Resolves with `end` when the kernel has the record: it survives the end of the process. */
-  readonly written: Promise<number>;
-  /** Resolves with `end` when the record is on stable storage: it survives power loss. */
-  readonly durable: Promise<number>;
-}
-
-/** A journal for another thread: plain data, for `workerData` or `postMessage`. */
-export interface SharedJournalHandle {
-  readonly kind: 'tidemark-journal';
-  readonly version: 1;
-  readonly path: string;
-  readonly control: SharedArrayBuffer;
-  readonly log: SharedLogBuffer;
-  readonly ack: AckLevel;
-  readonly queueBytesMax: number;
-  readonly whenQueueFull: 'wait' | 'throw';
-  readonly backend: JournalBackend;
-  readonly directActive: boolean;
-  readonly directReason: string;
-}
-
-export type JournalStats = Readonly<Record<Statistic, number>> & {
-  readonly reservedLsn: number;
-  readonly writtenLsn: number;
-  readonly durableLsn: number;
-  /** Reserved and not yet durable, in bytes. */
-  readonly pendingBytes: number;
-  /** Promises of this thread that wait for a watermark. */
-  readonly waiters: number;
-  /** Records and bytes of this thread that wait for room in the log buffer. */
-  readonly queuedRecords: number;
-  readonly queuedBytes: number;
-};
-
-/** What opening found and did. */
-export interface OpenReport {
-  readonly created: boolean;
-  readonly records: number;
-  readonly filesystem: string;
-  /** Set when the end of the journal was torn: what was cut off, and the file that keeps it. */
-  readonly torn: TornTail | undefined;
-}
+import { defaultScheduler, type IoScheduler, type WriterSeat } from './scheduler.js';
 
 /** What the thread that opened the journal has and attached threads have not. */
 interface Owner {
@@ -95,12 +41,11 @@ export class Journal {
   readonly #control: ControlBlock;
   readonly #appender: Appender;
   readonly #slot: number;
+  readonly #failure: JournalFailure;
   #handle: SharedJournalHandle;
   readonly #owner: Owner | undefined;
   #closing: Promise<void> | undefined;
   #ended = false;
-  #failure: Error | undefined;
-  #deathCause: Error | undefined;
 
   /**
    * Opens a journal for appending, and creates it if need be. Takes its exclusive lock, recovers its end, cuts a torn
@@ -131,7 +76,7 @@ export class Journal {
       seat = await scheduler.takeSeat({
         workerDied: (cause) => {
           if (journal === undefined) control.poison(POISON.workerDied);
-          else journal.#workerDied(cause);
+          else journal.#failure.workerDied(cause);
         },
         close: () => journal?.close() ?? Promise.resolve(),
       });
@@ -177,6 +122,7 @@ export class Journal {
     this.path = path;
     this.ack = options.ack;
     this.#control = control;
+    this.#failure = new JournalFailure(control, path);
     this.#owner = 'seat' in from ? from : undefined;
     this.#backend = 'seat' in from ? { ...from.seat.backend, registeredBuffer: false } : from.backend;
     this.directActive = 'seat' in from ? from.opened.file.direct : from.directActive;
@@ -192,7 +138,7 @@ export class Journal {
       backend: this.#backend, directActive: this.directActive, directReason: this.directReason,
     };
     this.#appender = new Appender(control, new LogBuffer(log), {
-      path, slot: this.#slot, threads, queueBytesMax, whenQueueFull, failure: () => this.#whyNot(), poisoned: () => this.#poisonError(),
+      path, slot: this.#slot, threads, queueBytesMax, whenQueueFull, failure: () => this.#failure.any(), poisoned: () => this.#failure.poisoned(),
     });
   }
 
@@ -254,7 +200,7 @@ export class Journal {
   async syncThrough(lsn: number): Promise<void> {
     check.lsn('lsn', lsn);
     if (lsn <= this.durableLsn) return;
-    const failure = this.#whyNot();
+    const failure = this.#failure.any();
     if (failure !== undefined) throw failure;
     if (lsn > this.reservedLsn) {
       throw new JournalError('TIDEMARK_LSN_OUT_OF_RANGE', `LSN ${lsn} was never reserved, the log ends at ${this.reservedLsn}`, { path: this.path, lsn });
@@ -345,7 +291,7 @@ export class Journal {
       durableLsn: () => this.durableLsn,
       onDurableBeyond: (lsn, notify) => this.#appender.waiters.onDurableBeyond(lsn, notify),
       ended: () => this.#ended || this.#control.sealed,
-      failure: () => this.#poisonError(),
+      failure: () => this.#failure.poisoned(),
     });
   }
 
@@ -389,7 +335,7 @@ export class Journal {
       role: 'close-journal',
       path: this.path,
       file: owner.opened.file,
-      end: this.#poisonError() === undefined ? end : undefined,
+      end: this.#failure.poisoned() === undefined ? end : undefined,
     };
     await owner.scheduler.runFileTask(task);
     this.#end();
@@ -399,7 +345,7 @@ export class Journal {
 
   /** Waits until `isDone`, looking again at each move of the durable watermark; gives up when the journal is poisoned. */
   async #drained(isDone: () => boolean): Promise<void> {
-    while (!isDone() && this.#poisonError() === undefined) {
+    while (!isDone() && this.#failure.poisoned() === undefined) {
       const { reservedLsn, durableLsn } = this;
       if (reservedLsn > durableLsn) await this.#appender.waiters.waitFor('durable', reservedLsn).catch(() => undefined);
       else await new Promise((resolve) => setImmediate(resolve));
@@ -409,53 +355,15 @@ export class Journal {
   // ---- why nothing can be done -----------------------------------------------------------------------------------
 
   #checkUsable(): void {
-    if (this.#closing !== undefined) throw this.#closedError();
+    if (this.#closing !== undefined) throw this.#failure.closed();
   }
 
   #ownerOnly(operation: string): Owner {
     this.#checkUsable();
-    const failure = this.#whyNot();
+    const failure = this.#failure.any();
     if (failure !== undefined) throw failure;
     if (this.#owner === undefined) throw new NotSupportedError(operation, 'only the thread that opened the journal can do it');
     return this.#owner;
-  }
-
-  #workerDied(cause: Error): void {
-    this.#deathCause = cause;
-    this.#control.poison(POISON.workerDied);
-  }
-
-  /** Why nothing can be appended any more: poisoned, or closed by the thread that opened it. */
-  #whyNot(): Error | undefined {
-    return this.#poisonError() ?? (this.#control.closed ? (this.#closedErrorOnce ??= this.#closedError()) : undefined);
-  }
-
-  #closedErrorOnce: Error | undefined;
-
-  #closedError(): JournalError {
-    return new JournalError('TIDEMARK_CLOSED', `journal '${this.path}' is closed`, { path: this.path });
-  }
-
-  #poisonError(): Error | undefined {
-    if (this.#control.poisonKind === POISON.none) return undefined;
-    if (this.#failure === undefined) {
-      const cause = this.#poisonCause();
-      const message = `journal '${this.path}' is poisoned, nothing beyond LSN ${this.durableLsn} is durable: ${cause.message}`;
-      this.#failure = new JournalError('TIDEMARK_POISONED', message, { path: this.path, lsn: this.durableLsn, cause });
-      report('poisoned', { path: this.path, error: this.#failure });
-    }
-    return this.#failure;
-  }
-
-  #poisonCause(): Error {
-    const { kind, errno, syscall } = this.#control.poisonCause;
-    const { path } = this;
-    if (kind === POISON.io) return ioError(errno, syscall, path);
-    if (kind === POISON.workerDied) return this.#deathCause ?? new JournalError('TIDEMARK_WORKER_DIED', 'the writer thread ended', { path });
-    if (kind === POISON.producerDied) {
-      return new JournalError('TIDEMARK_PRODUCER_DIED', 'a thread ended while it was copying a record into the log', { path });
-    }
-    return new JournalError('TIDEMARK_WORKER_DIED', 'the writer found its own state broken; see the warning it printed', { path });
   }
 }
 

@@ -10,6 +10,8 @@ import type { Sealing } from './protocol/messages.js';
 export interface Sealer {
   /** Seals every frame that ends by `limit`; answers how far the log, from its start on, is fit to be written. */
   seal(limit: number): number;
+  /** How far the log is sealed. */
+  readonly position: number;
   /** The end of the last sealed frame: behind {@link seal}'s answer when that lies inside a frame. */
   readonly frameEnd: number;
 }
@@ -43,6 +45,10 @@ export class NativeSealer implements Sealer {
     this.#at = lsn;
   }
 
+  get position(): number {
+    return this.#at;
+  }
+
   get frameEnd(): number {
     return Number(this.#state[SEAL_STATE.frameStart]);
   }
@@ -68,6 +74,10 @@ export class ScriptSealer implements Sealer {
     this.#log = log;
     this.#at = lsn;
     this.#frameStart = lsn;
+  }
+
+  get position(): number {
+    return this.#at;
   }
 
   get frameEnd(): number {

@@ -104,7 +104,9 @@ export class WriteSide {
   take(limit: number): Batch | undefined {
     this.pendingBytes();
     const start = this.#taken;
-    const sealed = this.#sealer.seal(Math.min(this.#published, start + FILE_BATCH_BYTES_MAX, limit, this.#dividedEnd));
+    const cap = Math.min(this.#published, start + FILE_BATCH_BYTES_MAX, limit, this.#dividedEnd);
+    // Sealing may be ahead already, inside a frame that the last batch left out.
+    const sealed = this.#sealer.position < cap ? this.#sealer.seal(cap) : cap;
     const { frameEnd } = this.#sealer;
     // Only a frame that has a batch for itself is divided, so that whole frames behind damage prove what recovery
     // concludes from them: that the batch of the damaged bytes was durable before theirs began.
@@ -114,7 +116,7 @@ export class WriteSide {
     else if (frameEnd === start) this.#dividedEnd = start + frameBytes(this.log.header(start).recordBytes);
     this.#taken = end;
     const batch = { start, end, frameEnd };
-    assert(batch.frameEnd <= end && start < end, 'a batch covers log');
+    assert(batch.frameEnd <= end && start < end && end <= cap, 'a batch covers log, up to its limit');
     this.control.countBatch(end - start);
     return batch;
   }

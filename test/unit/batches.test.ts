@@ -78,6 +78,27 @@ for (const [name, lengths] of LOADS) {
   });
 }
 
+for (const [name, lengths] of LOADS) {
+  test(`${name}: no batch goes beyond the limit it is given, whatever was sealed before`, () => {
+    const { frames, log, side } = publish(lengths);
+    let at = 0;
+    for (let turn = 0; at < (frames.at(-1)?.end ?? 0); turn++) {
+      // Limits as zeros in flight set them: at multiples of 4096, near and far, and then gone again.
+      const limit = turn % 3 === 2 ? Infinity : (Math.floor(at / 4096) + 1 + ((turn * 7919) % 1100)) * 4096;
+      const batch = side.take(limit);
+      if (batch === undefined) continue;
+      assert.is(batch.start, at);
+      assert.ok(batch.end <= limit, `${batch.end} is beyond ${limit}`);
+      assert.ok(batch.frameEnd <= batch.end);
+      at = batch.end;
+    }
+    for (const { start, end } of frames.filter((_, i) => i % 97 === 0 || i === frames.length - 1)) {
+      const checksum = Buffer.concat(log.pieces(end - 4, end)).readUInt32LE();
+      assert.is(checksum, crc32c(Buffer.concat(log.pieces(start, end - 4))), `the checksum of the frame at ${start}`);
+    }
+  });
+}
+
 test('nothing beyond what is published is taken, and a batch stops where it is told', () => {
   const { control, side } = publish([100, 100, 100]);
   control.enter(1, 0);
