@@ -38,7 +38,6 @@ export class RingOwner implements WriterControl, RingQueue {
     this.#ring = platform.createRing({ entries: options.ringEntries, sqpoll: options.sqpoll });
     this.#fileSlots = new SlotTable(this.#ring.fileSlots);
     this.#bufferSlots = new SlotTable(this.#ring.bufferSlots);
-
   }
 
   get started(): WriterStarted {
@@ -106,6 +105,8 @@ export class RingOwner implements WriterControl, RingQueue {
   /** One turn with something in flight: wait a while, run completions, and come back. */
   readonly #turn = (): void => {
     this.#turnScheduled = false;
+    // Another journal's doorbell may have queued something since.
+    this.#ring.submit();
     if (this.#ring.inFlight > 0) this.#ring.wait(WAIT_US);
     this.#ring.reap();
     if (this.#ring.inFlight > 0 || this.#backlog.length > 0) this.#drainBacklog();

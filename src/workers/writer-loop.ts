@@ -2,8 +2,7 @@
  * What both writers share: one loop per journal, woken by its doorbell, and the watch over producers that ended while
  * they held a reservation.
  */
-import { InternalError } from '../platform/errors.js';
-import { IoError } from '../platform/errors.js';
+import { InternalError, IoError } from '../platform/errors.js';
 import type { Threads } from '../platform/platform.js';
 import { POISON, POISON_SYSCALLS, type PoisonSyscall } from './protocol/control-block.js';
 import type { WriteSide } from './write-side.js';

@@ -5,8 +5,8 @@ import { RECORD_BYTES_MAX } from '../../workers/protocol/frame.js';
 export interface RecordSplitter {
   /** Bytes that the input has for each record beside its own. */
   readonly overheadBytes: number;
-  /** The records that are complete with `chunk`. They may share its memory. */
-  push(chunk: Buffer): Iterable<Buffer>;
+  /** The records that are complete with `bytes`. They may share its memory. */
+  push(bytes: Buffer): Iterable<Buffer>;
   /** What is left at the end of the input. Throws when that is no whole record. */
   end(): Iterable<Buffer>;
 }
@@ -21,16 +21,16 @@ export class LineSplitter implements RecordSplitter {
   /** Offset in the input where the line at hand starts. */
   #offset = 0;
 
-  *push(chunk: Buffer): Iterable<Buffer> {
+  *push(bytes: Buffer): Iterable<Buffer> {
     let from = 0;
-    for (let at = chunk.indexOf(NEWLINE); at >= 0; at = chunk.indexOf(NEWLINE, from)) {
-      this.#hold(chunk.subarray(from, at));
+    for (let at = bytes.indexOf(NEWLINE); at >= 0; at = bytes.indexOf(NEWLINE, from)) {
+      this.#hold(bytes.subarray(from, at));
       from = at + 1;
       const record = this.#take();
       this.#offset += record.length + 1;
       yield record;
     }
-    if (from < chunk.length) this.#hold(chunk.subarray(from));
+    if (from < bytes.length) this.#hold(bytes.subarray(from));
   }
 
   *end(): Iterable<Buffer> {
@@ -62,11 +62,11 @@ export class LengthPrefixSplitter implements RecordSplitter {
   #neededBytes = PREFIX_BYTES;
   #offset = 0;
 
-  *push(chunk: Buffer): Iterable<Buffer> {
-    this.#pieces.push(chunk);
-    this.#heldBytes += chunk.length;
+  *push(bytes: Buffer): Iterable<Buffer> {
+    this.#pieces.push(bytes);
+    this.#heldBytes += bytes.length;
     if (this.#heldBytes < this.#neededBytes) return;
-    const input = this.#pieces.length === 1 ? chunk : Buffer.concat(this.#pieces);
+    const input = this.#pieces.length === 1 ? bytes : Buffer.concat(this.#pieces);
     let at = 0;
     for (;;) {
       const held = input.length - at;
