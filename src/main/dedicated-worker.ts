@@ -6,13 +6,13 @@
  */
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { releaseProxy, wrap, type Remote } from 'comlink';
-import { Piscina } from 'piscina';
+import type { Piscina } from 'piscina';
 import { JournalError } from '../platform/errors.js';
-import { NativeLoading } from '../platform/native-modules.js';
 import { selectPlatform } from '../platform/select.js';
 import type { RemoteWriter } from '../workers/entry.js';
 import { endpointOf } from '../workers/protocol/endpoint.js';
 import { valueOf, type Outcome, type StartWriterTask, type WriterControl, type WriterStarted } from '../workers/protocol/messages.js';
+import { createPool, destroyPool } from './worker-pool.js';
 
 export interface DedicatedWorkerOptions {
   readonly workerUrl: URL;
@@ -43,7 +43,7 @@ export class DedicatedWorker {
       return new DedicatedWorker(options, pool, port1, valueOf(outcome));
     } catch (error) {
       port1.close();
-      await pool.destroy();
+      await destroyPool(pool);
       throw error;
     }
   }
@@ -96,7 +96,7 @@ export class DedicatedWorker {
     this.#closed = true;
     this.#remote[releaseProxy]();
     this.#port.close();
-    await this.#pool.destroy();
+    await destroyPool(this.#pool);
   }
 
   /** Has the thread give back what it owns, then ends it. */
@@ -104,39 +104,6 @@ export class DedicatedWorker {
     await this.call('close');
     await this.close();
   }
-}
-
-/** Threads that load native modules must not be terminated meanwhile; at the end of the process they are waited for. */
-let nativeLoading: NativeLoading | undefined;
-
-function sharedNativeLoading(): NativeLoading {
-  if (nativeLoading === undefined) {
-    const loading = new NativeLoading();
-    process.once('exit', () => {
-      loading.endSync();
-    });
-    nativeLoading = loading;
-  }
-  return nativeLoading;
-}
-
-/** A pool whose idle threads keep no process alive. */
-export function createPool(workerUrl: URL, threads: number): Piscina {
-  const pool = new Piscina({
-    filename: workerUrl.href,
-    minThreads: threads,
-    maxThreads: threads,
-    idleTimeout: Infinity,
-    // 'sync' would freeze a worker's event loop between tasks, and with it the writer's loop.
-    atomics: 'disabled',
-    // Flags for the main script (a loader, --input-type, a debugger port) are not meant for these threads.
-    execArgv: [],
-    trackUnmanagedFds: false,
-    workerData: sharedNativeLoading().data,
-  });
-  // The pool reports a thread's death here too; an event nobody listens to would be thrown.
-  pool.on('error', () => undefined);
-  return pool;
 }
 
 function withReject(): { promise: Promise<never>; reject: (error: Error) => void } {

@@ -101,7 +101,7 @@ export class IoScheduler {
 
   /** Runs a task on a file worker. */
   async runFileTask<T>(task: FileTask): Promise<T> {
-    this.#filePool ??= import('./dedicated-worker.js').then(({ createPool }) => createPool(this.#workerUrl, this.#fileWorkers));
+    this.#filePool ??= import('./worker-pool.js').then(({ createPool }) => createPool(this.#workerUrl, this.#fileWorkers));
     const pool = await this.#filePool;
     const outcome = await this.#fileLane.add(() => pool.run(task) as Promise<Outcome<T>>);
     return valueOf(outcome);
@@ -133,7 +133,8 @@ export class IoScheduler {
     await Promise.allSettled(this.#writers.flatMap(({ tenants }) => [...tenants].map((tenant) => tenant.close())));
     await this.#fileLane.onIdle();
     for (const { worker } of this.#writers.splice(0)) await worker.then((started) => started.shutDown()).catch(() => undefined);
-    await (await this.#filePool)?.destroy();
+    const pool = await this.#filePool;
+    if (pool !== undefined) await (await import('./worker-pool.js')).destroyPool(pool);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -71,7 +71,7 @@ export interface LockHolder {
   readonly pid: number | undefined;
   /** The holder in words, such as "process 4711 (node)". */
   readonly description: string;
-  /** False when the system names a process that no longer exists: the lock is about to go. */
+  /** False when the system knows of no process that holds it: then the lock is probably about to go. */
   readonly alive: boolean;
 }
 

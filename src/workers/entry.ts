@@ -3,6 +3,7 @@
  * a writer's task starts its loop and returns, a file task does its operation and returns.
  */
 import { expose } from 'comlink';
+import { announceLoaded } from '../platform/native-modules.js';
 import { selectPlatform } from '../platform/select.js';
 import type { Platform } from '../platform/platform.js';
 import { BlockingWriter } from './blocking-writer.js';
@@ -10,6 +11,9 @@ import { closeJournal, openJournal } from './open-journal.js';
 import { endpointOf } from './protocol/endpoint.js';
 import { outcomeOf, type Outcome, type StartWriterTask, type WorkerTask, type WriterControl, type WriterStarted } from './protocol/messages.js';
 import { RingOwner } from './ring-owner.js';
+
+// In a turn of its own: what loads this module has work to finish when it is evaluated.
+setImmediate(announceLoaded);
 
 export default function run(task: WorkerTask): Promise<Outcome<unknown>> {
   return outcomeOf(() => perform(selectPlatform(), task));

@@ -15,7 +15,7 @@ import type { CloseJournalTask, OpenedJournal, OpenJournalTask, TornTail } from 
 import { recover, type Verdict } from './recovery.js';
 
 const COPY_BYTES = 1024 * 1024;
-const LOCK_WAIT_MS = 10_000;
+const LOCK_WAIT_MS = 3000;
 const LOCK_RETRY_MS = 5;
 
 export function openJournal(files: Files, task: OpenJournalTask): OpenedJournal {

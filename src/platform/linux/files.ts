@@ -242,16 +242,19 @@ function findLockHolder(descriptor: number): LockHolder {
   const hex = (number: number): string => number.toString(16).padStart(2, '0');
   const file = `${hex(major)}:${hex(minor)}:${inode}`;
   let pid: number | undefined;
+  let listed = false;
   try {
     for (const line of readFileSync('/proc/locks', 'latin1').split('\n')) {
       // "1: FLOCK  ADVISORY  WRITE 4711 08:01:1234 0 EOF"; waiting locks have "->" in the second column.
       const columns = line.split(/\s+/);
       if (columns[1] === 'FLOCK' && columns[5] === file && Number(columns[4]) > 0) pid = Number(columns[4]);
     }
+    listed = true;
   } catch {
     // No /proc here: the lock holds all the same, its holder stays unnamed.
   }
-  if (pid === undefined) return { pid, description: 'another process, which the system does not name', alive: true };
+  // The list leaves out locks whose process has ended, or belongs to another PID namespace.
+  if (pid === undefined) return { pid, description: 'another process, which the system does not name', alive: !listed };
   if (pid === process.pid) return { pid, description: `this process (${pid})`, alive: true };
   let command = '';
   try {
