@@ -247,7 +247,10 @@ function findLockHolder(descriptor: number): LockHolder {
     for (const line of readFileSync('/proc/locks', 'latin1').split('\n')) {
       // "1: FLOCK  ADVISORY  WRITE 4711 08:01:1234 0 EOF"; waiting locks have "->" in the second column.
       const columns = line.split(/\s+/);
-      if (columns[1] === 'FLOCK' && columns[5] === file && Number(columns[4]) > 0) pid = Number(columns[4]);
+      if (columns[1] !== 'FLOCK' || !(Number(columns[4]) > 0)) continue;
+      if (columns[5] === file) pid = Number(columns[4]);
+      // btrfs and overlay tell stat(2) another device than this list: there the inode has to do.
+      else if (columns[5]?.endsWith(`:${inode}`) === true) pid ??= Number(columns[4]);
     }
     listed = true;
   } catch {
