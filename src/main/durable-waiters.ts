@@ -132,7 +132,8 @@ export class DurableWaiters {
 
   /** Keeps the process alive until `end` is durable. */
   hold(end: number): void {
-    this.#holdThrough = end;
+    // Records that left the queue are acknowledged a turn later, when others may have gone on already.
+    this.#holdThrough = Math.max(this.#holdThrough, end);
     if (!this.#held) this.#begin();
   }
 

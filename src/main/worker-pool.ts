@@ -1,6 +1,6 @@
 /** Piscina pools as this library uses them: lasting threads that keep no process alive and can be ended at any moment. */
 import { Piscina } from 'piscina';
-import { ThreadStart } from '../platform/native-modules.js';
+import { ThreadStart } from '../platform/thread-start.js';
 
 /** The pools of this thread that were not destroyed. */
 const pools = new Map<Piscina, ThreadStart>();

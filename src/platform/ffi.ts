@@ -8,7 +8,8 @@
  * - Packages, libraries and functions are looked up on first use, so that importing this package never fails.
  */
 import { assert } from './errors.js';
-import { koffi, uninterrupted } from './native-modules.js';
+import { koffi } from './native-modules.js';
+import { uninterrupted } from './thread-start.js';
 
 /** Memory at a fixed native address for as long as this object is reachable. */
 export class NativeMemory {

@@ -1,8 +1,9 @@
 /** The optional native shim: seals a batch of frames in one call. See native-shims/seal.c. */
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { koffi, uninterrupted } from './native-modules.js';
+import { koffi } from './native-modules.js';
 import { sharedLibraryPath } from './select.js';
+import { uninterrupted } from './thread-start.js';
 
 /** Fields of `struct seal_state`, 64-bit words. */
 export const SEAL_STATE = { frameStart: 0, frameEnd: 1, checksum: 2, words: 3 } as const;

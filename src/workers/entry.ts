@@ -3,8 +3,8 @@
  * a writer's task starts its loop and returns, a file task does its operation and returns.
  */
 import { expose } from 'comlink';
-import { announceLoaded } from '../platform/native-modules.js';
 import { selectPlatform } from '../platform/select.js';
+import { announceLoaded } from '../platform/thread-start.js';
 import type { Platform } from '../platform/platform.js';
 import { BlockingWriter } from './blocking-writer.js';
 import { closeJournal, openJournal } from './open-journal.js';

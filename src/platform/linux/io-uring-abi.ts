@@ -26,9 +26,8 @@ export const FEATURE = {
 
 export const ENTER = { GETEVENTS: 1 << 0, SQ_WAKEUP: 1 << 1, EXT_ARG: 1 << 3 } as const;
 
-/** struct io_uring_getevents_arg: sigmask u64, sigmask_sz u32, pad u32, ts u64; and struct __kernel_timespec: 2 x s64. */
+/** struct io_uring_getevents_arg: sigmask u64, sigmask_sz u32, pad u32, ts u64. */
 export const GETEVENTS_ARG = { timespec: 16, bytes: 8 + 4 + 4 + 8 } as const;
-export const TIMESPEC_BYTES = 8 + 8;
 
 /** Flags that the kernel keeps in the submission ring. */
 export const SQ_FLAG = { NEED_WAKEUP: 1 << 0, CQ_OVERFLOW: 1 << 1, TASKRUN: 1 << 2 } as const;
