@@ -3,7 +3,7 @@ import type * as ControlBlockModule from '../dist/workers/protocol/control-block
 import type * as FrameModule from '../dist/workers/protocol/frame.js';
 import type * as FrameWalkModule from '../dist/workers/protocol/frame-walk.js';
 import type * as LogBufferModule from '../dist/workers/protocol/log-buffer.js';
-import type * as WriteSideModule from '../dist/workers/write-side.js';
+import type * as WriteSideModule from '../dist/workers/file-layout/write-side.js';
 
 function internal<T>(file: string): Promise<T> {
   return import(new URL(`../../dist/workers/${file}`, import.meta.url).href) as Promise<T>;
@@ -14,7 +14,7 @@ export const { LogBuffer, Producer, recordLength } = await internal<typeof LogBu
 export const { dataLength, findData, walkFrames } = await internal<typeof FrameWalkModule>('protocol/frame-walk.js');
 
 export const { FILE_BATCH_BYTES_MAX } = await internal<typeof FrameModule>('protocol/frame.js');
-export const { WriteSide } = await internal<typeof WriteSideModule>('write-side.js');
+export const { WriteSide } = await internal<typeof WriteSideModule>('file-layout/write-side.js');
 
 export type ControlBlock = ControlBlockModule.ControlBlock;
 export type SharedLogBuffer = LogBufferModule.SharedLogBuffer;

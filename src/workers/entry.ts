@@ -7,7 +7,7 @@ import { selectPlatform } from '../platform/select.js';
 import { announceLoaded } from '../platform/thread-start.js';
 import type { Platform } from '../platform/platform.js';
 import { BlockingWriter } from './blocking-writer.js';
-import { closeJournal, openJournal } from './open-journal.js';
+import { closeJournal, openJournal } from './file-layout/open.js';
 import { endpointOf } from './protocol/endpoint.js';
 import { outcomeOf, type Outcome, type StartWriterTask, type WorkerTask, type WriterControl, type WriterStarted } from './protocol/messages.js';
 import { RingOwner } from './ring-owner.js';

@@ -8,9 +8,9 @@
 import { assert } from '../platform/errors.js';
 import type { Platform, Ring, RingFile } from '../platform/platform.js';
 import type { Attached, WriterControl, WriterStarted, WriteSideRequest } from './protocol/messages.js';
-import { RingJournal, type RingQueue } from './ring-journal.js';
+import { RingJournal, type RingQueue } from './file-layout/ring-journal.js';
 import { sealing } from './sealer.js';
-import { WriteSide } from './write-side.js';
+import { WriteSide } from './file-layout/write-side.js';
 
 /**
  * How long the thread stays in the kernel at a time, in microseconds. An append to a journal that has nothing in flight

@@ -5,7 +5,7 @@
 import { InternalError, IoError } from '../platform/errors.js';
 import type { Threads } from '../platform/platform.js';
 import { POISON, POISON_SYSCALLS, type PoisonSyscall } from './protocol/control-block.js';
-import type { WriteSide } from './write-side.js';
+import type { WriteSide } from './file-layout/write-side.js';
 
 /** A reservation that stays unpublished this long has its thread looked after. */
 const PRODUCER_CHECK_MS = 50;

@@ -5,13 +5,13 @@
  */
 import { realpathSync, statSync, type BigIntStats } from 'node:fs';
 import { dirname } from 'node:path';
-import { EEXIST, EINVAL, EISDIR, ENOENT, fromNodeError, ioError } from '../platform/errno.js';
-import { assert, IoError, JournalError } from '../platform/errors.js';
-import { addressOf } from '../platform/ffi.js';
-import type { Files, LockHolder } from '../platform/platform.js';
-import { ControlBlock } from './protocol/control-block.js';
-import { LOG_BUFFER_ALIGNMENT, LogBuffer } from './protocol/log-buffer.js';
-import type { CloseJournalTask, OpenedJournal, OpenJournalTask, TornTail } from './protocol/messages.js';
+import { EEXIST, EINVAL, EISDIR, ENOENT, fromNodeError, ioError } from '../../platform/errno.js';
+import { assert, IoError, JournalError } from '../../platform/errors.js';
+import { addressOf } from '../../platform/ffi.js';
+import type { Files, LockHolder } from '../../platform/platform.js';
+import { ControlBlock } from '../protocol/control-block.js';
+import { LOG_BUFFER_ALIGNMENT, LogBuffer } from '../protocol/log-buffer.js';
+import type { CloseJournalTask, OpenedJournal, OpenJournalTask, TornTail } from '../protocol/messages.js';
 import { recover, type Verdict } from './recovery.js';
 
 const COPY_BYTES = 1024 * 1024;

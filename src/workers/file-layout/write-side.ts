@@ -5,14 +5,14 @@
  * Only one batch of a journal is in flight at a time. In the file layout the end of one batch and the start of the next
  * share a sector, and two writes to one sector may land in either order.
  */
-import { assert } from '../platform/errors.js';
-import { addressOf, NativeMemory } from '../platform/ffi.js';
-import type { MemoryPiece } from '../platform/platform.js';
-import { ControlBlock, POISON, type PoisonSyscall } from './protocol/control-block.js';
-import { FILE_BATCH_BYTES_MAX, frameBytes } from './protocol/frame.js';
-import { LOG_BUFFER_ALIGNMENT, LogBuffer } from './protocol/log-buffer.js';
-import type { JournalFile, WriteSideRequest } from './protocol/messages.js';
-import { createSealer, type Sealer } from './sealer.js';
+import { assert } from '../../platform/errors.js';
+import { addressOf, NativeMemory } from '../../platform/ffi.js';
+import type { MemoryPiece } from '../../platform/platform.js';
+import { ControlBlock, POISON, type PoisonSyscall } from '../protocol/control-block.js';
+import { FILE_BATCH_BYTES_MAX, frameBytes } from '../protocol/frame.js';
+import { LOG_BUFFER_ALIGNMENT, LogBuffer } from '../protocol/log-buffer.js';
+import type { JournalFile, WriteSideRequest } from '../protocol/messages.js';
+import { createSealer, type Sealer } from '../sealer.js';
 
 /** A larger write is split: the kernel would do so anyway, and parts can be in flight together. */
 export const WRITE_BYTES_MAX = 1024 * 1024;

@@ -5,8 +5,8 @@
  * costs no append its turn; when a burst outruns them, the file grows plainly and preparation starts again behind it.
  * The write side's own thread prepares, so a zero can never land on a record.
  */
-import { NativeMemory } from '../platform/ffi.js';
-import { LOG_BUFFER_ALIGNMENT } from './protocol/log-buffer.js';
+import { NativeMemory } from '../../platform/ffi.js';
+import { LOG_BUFFER_ALIGNMENT } from '../protocol/log-buffer.js';
 
 /** Zeros are written in steps of this size: an append that runs into one waits for no more. */
 const STEP_BYTES = 1024 * 1024;

@@ -1,10 +1,10 @@
 /** One journal's writes on the ring: a batch and a step of preparation may be in flight, one of each. */
-import { assert } from '../platform/errors.js';
-import { EAGAIN, ECANCELED, EINTR, EIO, ENOSYS, EOPNOTSUPP } from '../platform/errno.js';
-import type { Ring, RingFile, Threads } from '../platform/platform.js';
+import { assert } from '../../platform/errors.js';
+import { EAGAIN, ECANCELED, EINTR, EIO, ENOSYS, EOPNOTSUPP } from '../../platform/errno.js';
+import type { Ring, RingFile, Threads } from '../../platform/platform.js';
 import { SpaceAhead, zeroMemory, type Range } from './space-ahead.js';
 import { after, type Batch, type Extent, type WriteSide } from './write-side.js';
-import { JournalLoop } from './writer-loop.js';
+import { JournalLoop } from '../writer-loop.js';
 
 /** A write that makes no progress this often in a row has failed. */
 const RETRIES_MAX = 100;

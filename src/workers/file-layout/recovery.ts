@@ -1,11 +1,11 @@
 /**
  * Recovery of a file-layout journal: where its valid log ends, and whether what follows is a torn tail or corruption.
  *
- * Reading only. What to do about the verdict is `open-journal.ts`.
+ * Reading only. What to do about the verdict is `open.ts`.
  */
-import type { Files } from '../platform/platform.js';
-import { FILE_BATCH_BYTES_MAX, frameBytes, HEADER_BYTES, RECORD_BYTES_MAX, RECORD_MAGIC } from './protocol/frame.js';
-import { dataLength, findData, walkFrames, type Frame, type Tail, type WalkStep } from './protocol/frame-walk.js';
+import type { Files } from '../../platform/platform.js';
+import { FILE_BATCH_BYTES_MAX, frameBytes, HEADER_BYTES, RECORD_BYTES_MAX, RECORD_MAGIC } from '../protocol/frame.js';
+import { dataLength, findData, walkFrames, type Frame, type Tail, type WalkStep } from '../protocol/frame-walk.js';
 
 export type Verdict =
   /** Valid frames, then zeros or the end. */
