@@ -3,7 +3,7 @@ import { assert, InternalError } from '../platform/errors.js';
 import { addressOf } from '../platform/ffi.js';
 import { nativeSeal, SEAL_STATE, type NativeSeal } from '../platform/native-seal.js';
 import { crc32c } from './protocol/crc32c.js';
-import { CHECKSUM_BYTES, frameBytes, HEADER_BYTES, RECORD_BYTES_MAX, RECORD_MAGIC } from './protocol/frame.js';
+import { CHECKSUM_BYTES, frameBytes, HEADER_BYTES, RECORD_BYTES_MAX, KIND } from './protocol/frame.js';
 import type { LogBuffer } from './protocol/log-buffer.js';
 import type { Sealing } from './protocol/messages.js';
 
@@ -109,7 +109,7 @@ export class ScriptSealer implements Sealer {
 
   #enterFrame(): void {
     const { magic, recordBytes } = this.#log.header(this.#at);
-    if (magic !== RECORD_MAGIC || recordBytes > RECORD_BYTES_MAX) {
+    if (magic !== KIND.record || recordBytes > RECORD_BYTES_MAX) {
       throw new InternalError(`no frame was published at LSN ${this.#at}`);
     }
     this.#frameStart = this.#at;

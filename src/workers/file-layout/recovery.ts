@@ -4,7 +4,7 @@
  * Reading only. What to do about the verdict is `open.ts`.
  */
 import type { Files } from '../../platform/platform.js';
-import { FILE_BATCH_BYTES_MAX, frameBytes, HEADER_BYTES, RECORD_BYTES_MAX, RECORD_MAGIC } from '../protocol/frame.js';
+import { FILE_BATCH_BYTES_MAX, frameBytes, HEADER_BYTES, RECORD_BYTES_MAX, KIND } from '../protocol/frame.js';
 import { dataLength, findData, walkFrames, type Frame, type Tail, type WalkStep } from '../protocol/frame-walk.js';
 
 export type Verdict =
@@ -70,14 +70,14 @@ export function recover(files: Files, descriptor: number): Verdict {
 function startsLikeJournal(source: BlockingSource): boolean {
   const head = source.read(0, Math.min(4, source.sizeBytes));
   const magic = Buffer.alloc(4);
-  magic.writeUInt32BE(RECORD_MAGIC);
+  magic.writeUInt32BE(KIND.record);
   return magic.subarray(0, head.length).equals(head) || findFrame(source, 0) !== undefined;
 }
 
 /** The start of the first whole, valid frame at or after `from`. */
 function findFrame(source: BlockingSource, from: number): number | undefined {
   const magic = Buffer.alloc(4);
-  magic.writeUInt32BE(RECORD_MAGIC);
+  magic.writeUInt32BE(KIND.record);
   const stepBytes = 1024 * 1024;
   for (let at = from; at < source.sizeBytes; at += stepBytes) {
     // Steps overlap by a magic less one byte, so that none is missed on the border.

@@ -6,7 +6,7 @@
  * file reaches.
  */
 import { crc32c } from './crc32c.js';
-import { CHECKSUM_BYTES, frameBytes, HEADER_BYTES, RECORD_BYTES_MAX, RECORD_MAGIC } from './frame.js';
+import { CHECKSUM_BYTES, frameBytes, HEADER_BYTES, RECORD_BYTES_MAX, KIND } from './frame.js';
 
 /**
  * How a journal ends:
@@ -73,8 +73,8 @@ export function* walkFrames(position: number, sizeBytes: number): Generator<Walk
     }
     if (held < HEADER_BYTES) return tail('truncated-header', `expected ${HEADER_BYTES} bytes of header, got ${held}`);
     const magic = view.getUint32(offset, false);
-    if (magic !== RECORD_MAGIC) {
-      return tail('bad-magic', `expected magic ${hex(RECORD_MAGIC)}, got ${hex(magic)}`);
+    if (magic !== KIND.record) {
+      return tail('bad-magic', `expected magic ${hex(KIND.record)}, got ${hex(magic)}`);
     }
     const recordBytes = view.getUint32(offset + 4, true);
     if (recordBytes > RECORD_BYTES_MAX) {

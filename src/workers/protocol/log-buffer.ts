@@ -5,7 +5,7 @@
  * {@link Producer} the way in: reserve, copy, publish.
  */
 import { assert } from '../../platform/errors.js';
-import { CHECKSUM_BYTES, frameBytes, HEADER_BYTES, RECORD_MAGIC } from './frame.js';
+import { CHECKSUM_BYTES, frameBytes, HEADER_BYTES, KIND } from './frame.js';
 import { SEALED_LSN, type ControlBlock } from './control-block.js';
 
 /** Direct IO wants memory aligned to a sector; no disk has larger ones than this. */
@@ -53,12 +53,12 @@ export class LogBuffer {
   putHeader(lsn: number, recordBytes: number): void {
     const at = this.position(lsn);
     if (at + HEADER_BYTES <= this.capacity) {
-      this.#view.setUint32(at, RECORD_MAGIC, false);
+      this.#view.setUint32(at, KIND.record, false);
       this.#view.setUint32(at + 4, recordBytes, true);
       return;
     }
     const header = new DataView(new ArrayBuffer(HEADER_BYTES));
-    header.setUint32(0, RECORD_MAGIC, false);
+    header.setUint32(0, KIND.record, false);
     header.setUint32(4, recordBytes, true);
     this.put(lsn, new Uint8Array(header.buffer));
   }
