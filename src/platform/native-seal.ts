@@ -6,7 +6,9 @@ import { sharedLibraryPath } from './select.js';
 import { uninterrupted } from './thread-start.js';
 
 /** Fields of `struct seal_state`, 64-bit words. */
-export const SEAL_STATE = { frameStart: 0, frameEnd: 1, checksum: 2, words: 3 } as const;
+export const SEAL_STATE = {
+  frameStart: 0, frameEnd: 1, checksum: 2, kind: 3, bound: 4, idChecksum: 5, records: 6, lastRecord: 7, lastStart: 8, lastKind: 9, words: 10,
+} as const;
 
 /** `state` is native memory with a `struct seal_state`. Answers the LSN sealed through, or -1 where no frame lies. */
 export type NativeSeal = (window: number, capacity: number, at: number, limit: number, state: number) => number | bigint;

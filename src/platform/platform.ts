@@ -34,6 +34,11 @@ export interface OpenFlags {
   readonly create?: boolean;
   readonly exclusive?: boolean;
   readonly direct?: boolean;
+  /** Each write is durable when it returns (`O_DSYNC`). */
+  readonly dsync?: boolean;
+  /** A symbolic link is refused. */
+  readonly noFollow?: boolean;
+  readonly directory?: boolean;
   readonly truncate?: boolean;
   /** Permission bits of a file that is created. */
   readonly mode?: number;

@@ -7,13 +7,16 @@ import { assert } from '../platform/errors.js';
 import type { Platform } from '../platform/platform.js';
 import { BlockingJournal } from './file-layout/blocking-journal.js';
 import { WriteSide } from './file-layout/write-side.js';
-import type { Attached, WriterControl, WriterStarted, WriteSideRequest } from './protocol/messages.js';
+import type { Attached, SegmentFile, WriterControl, WriterStarted, WriteSideRequest } from './protocol/messages.js';
 import { sealing } from './sealer.js';
+import { BlockingEngine } from './segment-layout/blocking-engine.js';
+import { SegmentsJournal } from './segment-layout/journal.js';
+import { SegmentsWriteSide } from './segment-layout/write-side.js';
 
 export class BlockingWriter implements WriterControl {
   readonly started: WriterStarted = { kind: 'blocking', setupFlags: [], ring: undefined, sealing: sealing() };
   readonly #platform: Platform;
-  readonly #journals = new Map<number, BlockingJournal>();
+  readonly #journals = new Map<number, BlockingJournal | SegmentsJournal>();
 
   constructor(platform: Platform) {
     this.#platform = platform;
@@ -21,7 +24,9 @@ export class BlockingWriter implements WriterControl {
 
   attach(request: WriteSideRequest): Attached {
     assert(!this.#journals.has(request.id), 'a journal is attached once');
-    const journal = new BlockingJournal(new WriteSide(request), this.#platform);
+    const journal = request.layout === 'file'
+      ? new BlockingJournal(new WriteSide(request), this.#platform)
+      : new SegmentsJournal(new SegmentsWriteSide(request), new BlockingEngine(this.#platform.files), this.#platform.threads, request.news);
     this.#journals.set(request.id, journal);
     journal.loop.run();
     return { registered: false };
@@ -31,17 +36,22 @@ export class BlockingWriter implements WriterControl {
     assert(this.#journals.size === 0, 'no journal is attached when its writer closes');
   }
 
-  detach(id: number): Promise<void> {
+  async detach(id: number): Promise<void> {
     const journal = this.#journals.get(id);
     assert(journal !== undefined, 'only an attached journal is detached');
-    journal.loop.end();
+    await journal.end();
     this.#journals.delete(id);
-    return Promise.resolve();
   }
 
   prepare(id: number, bytes: number): Promise<void> {
     const journal = this.#journals.get(id);
-    assert(journal !== undefined, 'only an attached journal prepares space');
+    assert(journal instanceof BlockingJournal, 'only an attached file journal prepares space here');
     return journal.prepare(bytes);
+  }
+
+  addSegment(id: number, segment: SegmentFile): void {
+    const journal = this.#journals.get(id);
+    assert(journal instanceof SegmentsJournal, 'only an attached segment journal takes segments');
+    journal.addSegment(segment);
   }
 }

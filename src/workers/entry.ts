@@ -7,9 +7,12 @@ import { selectPlatform } from '../platform/select.js';
 import { announceLoaded } from '../platform/thread-start.js';
 import type { Platform } from '../platform/platform.js';
 import { BlockingWriter } from './blocking-writer.js';
-import { closeJournal, openJournal } from './file-layout/open.js';
+import { closeFileJournal, openFileJournal } from './file-layout/open.js';
 import { endpointOf } from './protocol/endpoint.js';
 import { outcomeOf, type Outcome, type StartWriterTask, type WorkerTask, type WriterControl, type WriterStarted } from './protocol/messages.js';
+import { closeSegments, trimSegments } from './segment-layout/directory.js';
+import { openSegmentsJournal } from './segment-layout/open.js';
+import { prepareSegment } from './segment-layout/prepare.js';
 import { RingOwner } from './ring-owner.js';
 
 // In a turn of its own: what loads this module has work to finish when it is evaluated.
@@ -24,10 +27,22 @@ function perform(platform: Platform, task: WorkerTask): unknown {
     case 'ring-owner':
     case 'blocking-writer':
       return startWriter(platform, task);
-    case 'open-journal':
-      return openJournal(platform.files, task);
-    case 'close-journal':
-      closeJournal(platform.files, task);
+    case 'open-file':
+      return openFileJournal(platform.files, task);
+    case 'close-file':
+      closeFileJournal(platform.files, task);
+      return undefined;
+    case 'open-segments':
+      return openSegmentsJournal(platform.files, task);
+    case 'prepare-segment':
+      return prepareSegment(platform.files, task);
+    case 'trim-segments':
+      return trimSegments(platform.files, task);
+    case 'close-segments':
+      closeSegments(platform.files, task);
+      return undefined;
+    case 'close-descriptor':
+      platform.files.close(task.descriptor);
       return undefined;
     case 'advise':
       platform.files.advise(task.descriptor, task.offset, task.bytes, task.advice);
@@ -51,6 +66,9 @@ function controlOf(writer: WriterControl): RemoteWriter {
     attach: (request) => outcomeOf(() => writer.attach(request)),
     detach: (id) => outcomeOf(() => writer.detach(id)),
     prepare: (id, bytes) => outcomeOf(() => writer.prepare(id, bytes)),
+    addSegment: (id, segment) => outcomeOf(() => {
+      writer.addSegment(id, segment);
+    }),
     close: () => outcomeOf(() => {
       writer.close();
     }),

@@ -7,9 +7,11 @@
  */
 import { assert } from '../platform/errors.js';
 import type { Platform, Ring, RingFile } from '../platform/platform.js';
-import type { Attached, WriterControl, WriterStarted, WriteSideRequest } from './protocol/messages.js';
+import type { Attached, FileWriteSideRequest, SegmentFile, SegmentsWriteSideRequest, WriterControl, WriterStarted, WriteSideRequest } from './protocol/messages.js';
 import { RingJournal, type RingQueue } from './file-layout/ring-journal.js';
 import { sealing } from './sealer.js';
+import { SegmentsJournal, type WriteEngine } from './segment-layout/journal.js';
+import { SegmentsWriteSide } from './segment-layout/write-side.js';
 import { WriteSide } from './file-layout/write-side.js';
 
 /**
@@ -26,7 +28,7 @@ export interface RingOwnerOptions {
 export class RingOwner implements WriterControl, RingQueue {
   readonly #platform: Platform;
   readonly #ring: Ring;
-  readonly #journals = new Map<number, RingJournal>();
+  readonly #journals = new Map<number, Seated>();
   readonly #fileSlots: SlotTable;
   readonly #bufferSlots: SlotTable;
   /** Operations that found the ring full, in order; `count` belong together. */
@@ -46,13 +48,24 @@ export class RingOwner implements WriterControl, RingQueue {
 
   attach(request: WriteSideRequest): Attached {
     assert(!this.#journals.has(request.id), 'a journal is attached once');
+    const seated = request.layout === 'file' ? this.#attachFile(request) : this.#attachSegments(request);
+    this.#journals.set(request.id, seated);
+    seated.journal.loop.run();
+    return { registered: seated.bufferSlot >= 0 };
+  }
+
+  #attachFile(request: FileWriteSideRequest): Seated {
     const side = new WriteSide(request);
     const file = this.#registerFile(side.descriptor);
     const bufferSlot = this.#registerLog(side);
-    const journal = new RingJournal(side, this, file, bufferSlot, this.#platform.threads);
-    this.#journals.set(request.id, journal);
-    journal.loop.run();
-    return { registered: bufferSlot >= 0 };
+    return { kind: 'file', journal: new RingJournal(side, this, file, bufferSlot, this.#platform.threads), fileSlot: file.slot, bufferSlot };
+  }
+
+  #attachSegments(request: SegmentsWriteSideRequest): Seated {
+    const side = new SegmentsWriteSide(request);
+    const bufferSlot = this.#registerLog(side);
+    const engine = new RingEngine(this, bufferSlot);
+    return { kind: 'segments', journal: new SegmentsJournal(side, engine, this.#platform.threads, request.news), fileSlot: -1, bufferSlot };
   }
 
   close(): void {
@@ -61,24 +74,30 @@ export class RingOwner implements WriterControl, RingQueue {
   }
 
   async detach(id: number): Promise<void> {
-    const journal = this.#journals.get(id);
-    assert(journal !== undefined, 'only an attached journal is detached');
-    await journal.end();
+    const seated = this.#journals.get(id);
+    assert(seated !== undefined, 'only an attached journal is detached');
+    await seated.journal.end();
     this.#journals.delete(id);
-    if (journal.file.slot >= 0) {
-      this.#ring.setFile(journal.file.slot, -1);
-      this.#fileSlots.free(journal.file.slot);
+    if (seated.fileSlot >= 0) {
+      this.#ring.setFile(seated.fileSlot, -1);
+      this.#fileSlots.free(seated.fileSlot);
     }
-    if (journal.bufferSlot >= 0) {
-      this.#ring.setBuffer(journal.bufferSlot, 0, 0);
-      this.#bufferSlots.free(journal.bufferSlot);
+    if (seated.bufferSlot >= 0) {
+      this.#ring.setBuffer(seated.bufferSlot, 0, 0);
+      this.#bufferSlots.free(seated.bufferSlot);
     }
   }
 
   async prepare(id: number, bytes: number): Promise<void> {
-    const journal = this.#journals.get(id);
-    assert(journal !== undefined, 'only an attached journal prepares space');
-    await journal.prepare(bytes);
+    const seated = this.#journals.get(id);
+    assert(seated?.kind === 'file', 'only an attached file journal prepares space here');
+    await seated.journal.prepare(bytes);
+  }
+
+  addSegment(id: number, segment: SegmentFile): void {
+    const seated = this.#journals.get(id);
+    assert(seated?.kind === 'segments', 'only an attached segment journal takes segments');
+    seated.journal.addSegment(segment);
   }
 
   enqueue(count: number, queue: (ring: Ring) => void): void {
@@ -119,7 +138,7 @@ export class RingOwner implements WriterControl, RingQueue {
   }
 
   /** Registered memory spares the kernel pinning pages at each write. It counts against RLIMIT_MEMLOCK: plain writes if refused. */
-  #registerLog(side: WriteSide): number {
+  #registerLog(side: WriteSide | SegmentsWriteSide): number {
     const slot = this.#bufferSlots.take();
     if (slot < 0) return -1;
     try {
@@ -129,6 +148,40 @@ export class RingOwner implements WriterControl, RingQueue {
       this.#bufferSlots.free(slot);
       return -1;
     }
+  }
+}
+
+/** A journal on the ring, and what it has there. */
+type Seated = { readonly fileSlot: number; readonly bufferSlot: number } & (
+  | { readonly kind: 'file'; readonly journal: RingJournal }
+  | { readonly kind: 'segments'; readonly journal: SegmentsJournal }
+);
+
+/** Extents of a segment journal as operations of the ring. */
+class RingEngine implements WriteEngine {
+  readonly writeCall = 'write';
+  readonly #queue: RingQueue;
+  readonly #bufferSlot: number;
+
+  constructor(queue: RingQueue, bufferSlot: number) {
+    this.#queue = queue;
+    this.#bufferSlot = bufferSlot;
+  }
+
+  write(descriptor: number, address: number, bytes: number, offset: number, inLogBuffer: boolean, dsync: boolean, done: (result: number) => void): void {
+    this.#queue.enqueue(1, (ring) => {
+      ring.write({ descriptor, slot: -1 }, address, bytes, offset, inLogBuffer ? this.#bufferSlot : -1, dsync, 'none', done);
+    });
+  }
+
+  syncData(descriptor: number, done: (result: number) => void): void {
+    this.#queue.enqueue(1, (ring) => {
+      ring.syncData({ descriptor, slot: -1 }, 'none', done);
+    });
+  }
+
+  resume(turn: () => void): void {
+    turn();
   }
 }
 

@@ -4,14 +4,27 @@
  */
 import { InternalError, IoError } from '../platform/errors.js';
 import type { Threads } from '../platform/platform.js';
-import { POISON, POISON_SYSCALLS, type PoisonSyscall } from './protocol/control-block.js';
-import type { WriteSide } from './file-layout/write-side.js';
+import { POISON, POISON_SYSCALLS, type ControlBlock, type PoisonSyscall } from './protocol/control-block.js';
 
 /** A reservation that stays unpublished this long has its thread looked after. */
 const PRODUCER_CHECK_MS = 50;
 
+/** What the loop needs to know of a journal's write side, whatever its layout. */
+export interface LoopSide {
+  readonly control: ControlBlock;
+  readonly groupCommitWindowUs: number;
+  readonly poisoned: boolean;
+  /** The greatest published LSN that was seen. */
+  readonly published: number;
+  /** True while a thread has reserved log that it has not published. */
+  readonly hasUnpublished: boolean;
+  /** Published and not yet taken, in bytes. */
+  pendingBytes(): number;
+  poison(errno: number, syscall: PoisonSyscall): void;
+}
+
 export class JournalLoop {
-  readonly #side: WriteSide;
+  readonly #side: LoopSide;
   readonly #threads: Threads;
   /** Starts a batch if it can; true when it did, or when one is in flight, so that the bell need not be armed. */
   readonly #step: () => boolean;
@@ -20,7 +33,7 @@ export class JournalLoop {
   #windowSince: number | undefined;
   #producerCheck: NodeJS.Timeout | undefined;
 
-  constructor(side: WriteSide, threads: Threads, step: () => boolean) {
+  constructor(side: LoopSide, threads: Threads, step: () => boolean) {
     this.#side = side;
     this.#threads = threads;
     this.#step = step;
@@ -112,7 +125,7 @@ export class JournalLoop {
     this.#producerCheck = setTimeout(() => {
       this.#producerCheck = undefined;
       if (this.#ended || this.#side.poisoned || !this.#side.hasUnpublished) return;
-      const holders = this.#side.control.producersHolding(this.#side.taken + this.#side.pendingBytes());
+      const holders = this.#side.control.producersHolding(this.#side.published);
       if (holders.some((thread) => !this.#threads.isAlive(thread))) {
         this.#side.control.poison(POISON.producerDied);
         return;

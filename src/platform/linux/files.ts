@@ -11,9 +11,13 @@ const O_CREAT = 0o100;
 const O_EXCL = 0o200;
 const O_TRUNC = 0o1000;
 const O_NONBLOCK = 0o4000;
+const O_DSYNC = 0o10000;
 const O_CLOEXEC = 0o2000000;
 /** `O_DIRECT` differs between processor families (asm-generic/fcntl.h, arch/arm*). */
-export const O_DIRECT = process.arch === 'arm' || process.arch === 'arm64' ? 0o200000 : 0o40000;
+const armFlags = process.arch === 'arm' || process.arch === 'arm64';
+export const O_DIRECT = armFlags ? 0o200000 : 0o40000;
+const O_DIRECTORY = armFlags ? 0o40000 : 0o200000;
+const O_NOFOLLOW = armFlags ? 0o100000 : 0o400000;
 
 const AT_EMPTY_PATH = 0x1000;
 const F_GETFL = 3;
@@ -96,7 +100,8 @@ function open(path: string, flags: OpenFlags): number {
   // O_NONBLOCK: opening a FIFO must not wait for a peer; it means nothing for a regular file.
   const bits = (flags.write ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK
     | (flags.create === true ? O_CREAT : 0) | (flags.exclusive === true ? O_EXCL : 0)
-    | (flags.truncate === true ? O_TRUNC : 0) | (flags.direct === true ? O_DIRECT : 0);
+    | (flags.truncate === true ? O_TRUNC : 0) | (flags.direct === true ? O_DIRECT : 0) | (flags.dsync === true ? O_DSYNC : 0)
+    | (flags.noFollow === true ? O_NOFOLLOW : 0) | (flags.directory === true ? O_DIRECTORY : 0);
   for (let attempt = 0; ; attempt++) {
     const descriptor = c.open(path, bits, flags.mode ?? 0o600);
     if (descriptor >= 0) return descriptor;

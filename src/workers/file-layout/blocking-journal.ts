@@ -18,6 +18,11 @@ export class BlockingJournal {
     this.loop = new JournalLoop(side, platform.threads, () => this.#step());
   }
 
+  end(): Promise<void> {
+    this.loop.end();
+    return Promise.resolve();
+  }
+
   async prepare(bytes: number): Promise<void> {
     this.#space.request(this.#side.taken + bytes);
     while (!this.#space.isRequestMet() && this.#prepareStep()) {

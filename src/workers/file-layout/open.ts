@@ -3,22 +3,20 @@
  *
  * Nothing on disk changes before the file is locked and known to be a journal. Nothing is called durable before it is synced.
  */
-import { realpathSync, statSync, type BigIntStats } from 'node:fs';
 import { dirname } from 'node:path';
-import { EEXIST, EINVAL, EISDIR, ENOENT, fromNodeError, ioError } from '../../platform/errno.js';
+import { EEXIST, EISDIR, ENOENT, ioError } from '../../platform/errno.js';
 import { assert, IoError, JournalError } from '../../platform/errors.js';
 import { addressOf } from '../../platform/ffi.js';
-import type { Files, LockHolder } from '../../platform/platform.js';
+import type { Files } from '../../platform/platform.js';
+import { awaitRelease, createAside, lockPatiently, notAFile, probeDirect, realPath, statOf } from '../opening.js';
 import { ControlBlock } from '../protocol/control-block.js';
-import { LOG_BUFFER_ALIGNMENT, LogBuffer } from '../protocol/log-buffer.js';
-import type { CloseJournalTask, OpenedJournal, OpenJournalTask, TornTail } from '../protocol/messages.js';
+import { LogBuffer } from '../protocol/log-buffer.js';
+import type { CloseFileTask, OpenedFile, OpenFileTask, TornTail } from '../protocol/messages.js';
 import { recover, type Verdict } from './recovery.js';
 
 const COPY_BYTES = 1024 * 1024;
-const LOCK_WAIT_MS = 3000;
-const LOCK_RETRY_MS = 5;
 
-export function openJournal(files: Files, task: OpenJournalTask): OpenedJournal {
+export function openFileJournal(files: Files, task: OpenFileTask): OpenedFile {
   const { descriptor, created } = openLocked(files, task);
   try {
     const verdict = recover(files, descriptor);
@@ -33,6 +31,7 @@ export function openJournal(files: Files, task: OpenJournalTask): OpenedJournal 
     const active = direct?.sectorBytes !== undefined;
     if (active) files.setDirect(descriptor);
     return {
+      layout: 'file',
       file: {
         descriptor,
         direct: active,
@@ -54,7 +53,7 @@ export function openJournal(files: Files, task: OpenJournalTask): OpenedJournal 
 }
 
 /** Opens the file and takes its lock; both again if somebody replaced the file in between. */
-function openLocked(files: Files, task: OpenJournalTask): { descriptor: number; created: boolean } {
+function openLocked(files: Files, task: OpenFileTask): { descriptor: number; created: boolean } {
   for (let attempt = 0; attempt < 10; attempt++) {
     const { descriptor, created } = openFile(files, task);
     try {
@@ -79,22 +78,7 @@ function openLocked(files: Files, task: OpenJournalTask): { descriptor: number; 
   throw new JournalError('TIDEMARK_LOCKED', `journal '${task.path}' keeps being replaced by another process`, { path: task.path });
 }
 
-/**
- * Takes the lock. The kernel frees the ring of a killed process some time after the process, and the lock with it, once
- * no write is in hand any more: while `isGoing` says that of
- * the holder, this waits for it.
- */
-function lockPatiently(files: Files, descriptor: number, isGoing: (holder: LockHolder) => boolean): LockHolder | undefined {
-  const pause = new Int32Array(new SharedArrayBuffer(4));
-  const until = performance.now() + LOCK_WAIT_MS;
-  for (;;) {
-    const holder = files.tryLockExclusive(descriptor);
-    if (holder === undefined || !isGoing(holder) || performance.now() > until) return holder;
-    Atomics.wait(pause, 0, 0, LOCK_RETRY_MS);
-  }
-}
-
-function openFile(files: Files, task: OpenJournalTask): { descriptor: number; created: boolean } {
+function openFile(files: Files, task: OpenFileTask): { descriptor: number; created: boolean } {
   // Look before opening: opening a device or a FIFO may do something to it.
   const before = statOf(task.path);
   if (before !== undefined && !before.isFile() && !before.isDirectory()) throw notAFile(task.path);
@@ -110,32 +94,6 @@ function openFile(files: Files, task: OpenJournalTask): { descriptor: number; cr
     if (!(error instanceof IoError) || error.errno !== EEXIST) throw error;
     return { descriptor: files.open(task.path, { write: true }), created: false };
   }
-}
-
-function statOf(path: string): BigIntStats | undefined {
-  try {
-    return statSync(path, { bigint: true, throwIfNoEntry: false });
-  } catch (error) {
-    throw fromNodeError(error, path);
-  }
-}
-
-function realPath(path: string): string {
-  try {
-    return realpathSync(path);
-  } catch (error) {
-    throw fromNodeError(error, path);
-  }
-}
-
-function notAFile(path: string): IoError {
-  return new IoError('TIDEMARK_NOT_A_FILE', {
-    errno: EINVAL,
-    errnoName: 'EINVAL',
-    syscall: 'open',
-    path,
-    explanation: 'expected a regular file, got a device, socket or FIFO',
-  });
 }
 
 /** Acts on the verdict: refuses, or sets a torn tail aside and cuts it off. */
@@ -181,39 +139,8 @@ function keepAside(files: Files, path: string, descriptor: number, start: number
   return name;
 }
 
-function createAside(files: Files, base: string, mode: number): { name: string; target: number } {
-  for (let number = 0; ; number++) {
-    const name = number === 0 ? base : `${base}.${number}`;
-    try {
-      return { name, target: files.open(name, { write: true, create: true, exclusive: true, mode }) };
-    } catch (error) {
-      if (!(error instanceof IoError) || error.errno !== EEXIST || number === 1000) throw error;
-    }
-  }
-}
-
-/** Which direct IO the file allows, tried on a descriptor of its own: the sector size, or why there is none. */
-function probeDirect(files: Files, path: string): { sectorBytes?: number; refused?: string } {
-  let descriptor: number;
-  try {
-    descriptor = files.open(path, { write: true, direct: true });
-  } catch (error) {
-    if (!(error instanceof IoError)) throw error;
-    return { refused: `opening '${path}' with O_DIRECT failed: ${error.errnoName}` };
-  }
-  try {
-    const probed = files.probeDirect(descriptor);
-    if (!probed.available) return { refused: probed.reason };
-    const alignment = Math.max(probed.offsetAlignment, probed.memoryAlignment);
-    if (alignment > LOG_BUFFER_ALIGNMENT) return { refused: `direct IO needs an alignment of ${alignment} bytes` };
-    return { sectorBytes: Math.max(probed.offsetAlignment, 512) };
-  } finally {
-    files.close(descriptor);
-  }
-}
-
 /** Sets the watermarks to the journal's end and loads the partial sector before it, which direct writes write again. */
-function startWindow(files: Files, descriptor: number, task: OpenJournalTask, end: number, sectorBytes: number): void {
+function startWindow(files: Files, descriptor: number, task: OpenFileTask, end: number, sectorBytes: number): void {
   const sectorStart = end - (end % sectorBytes);
   if (sectorStart < end) {
     const partial = new Uint8Array(end - sectorStart);
@@ -225,7 +152,7 @@ function startWindow(files: Files, descriptor: number, task: OpenJournalTask, en
 }
 
 /** Cuts prepared space off, syncs and closes; the lock goes with the descriptor. */
-export function closeJournal(files: Files, task: CloseJournalTask): void {
+export function closeFileJournal(files: Files, task: CloseFileTask): void {
   const { descriptor } = task.file;
   try {
     if (task.end !== undefined && files.status(descriptor).sizeBytes > task.end) {
@@ -235,21 +162,5 @@ export function closeJournal(files: Files, task: CloseJournalTask): void {
   } finally {
     files.close(descriptor);
     if (task.end === undefined) awaitRelease(files, task.path);
-  }
-}
-
-/** Waits until no write of this process holds the file's lock any more: whoever opens it next must not meet one. */
-function awaitRelease(files: Files, path: string): void {
-  let descriptor: number;
-  try {
-    descriptor = files.open(path, { write: false });
-  } catch {
-    // It was moved or may not be read: then nobody can open it here either.
-    return;
-  }
-  try {
-    lockPatiently(files, descriptor, (holder) => holder.pid === process.pid);
-  } finally {
-    files.close(descriptor);
   }
 }

@@ -11,7 +11,7 @@ import type { MemoryPiece } from '../../platform/platform.js';
 import { ControlBlock, POISON, type PoisonSyscall } from '../protocol/control-block.js';
 import { FILE_BATCH_BYTES_MAX, frameBytes } from '../protocol/frame.js';
 import { LOG_BUFFER_ALIGNMENT, LogBuffer } from '../protocol/log-buffer.js';
-import type { JournalFile, WriteSideRequest } from '../protocol/messages.js';
+import type { FileWriteSideRequest, JournalFile } from '../protocol/messages.js';
 import { createSealer, type Sealer } from '../sealer.js';
 
 /** A larger write is split: the kernel would do so anyway, and parts can be in flight together. */
@@ -59,7 +59,7 @@ export class WriteSide {
   /** Copies of the last, partial sector, or of a whole small batch. Only in direct mode. */
   readonly #copy: NativeMemory | undefined;
 
-  constructor(request: WriteSideRequest) {
+  constructor(request: FileWriteSideRequest) {
     this.id = request.id;
     this.control = new ControlBlock(request.shared.control);
     this.log = new LogBuffer(request.shared.log);
@@ -87,6 +87,10 @@ export class WriteSide {
 
   get taken(): number {
     return this.#taken;
+  }
+
+  get published(): number {
+    return this.#published;
   }
 
   /** Published and not yet taken, in bytes. */

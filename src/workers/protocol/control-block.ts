@@ -37,6 +37,8 @@ const W64 = {
   written: LINE.written * WORDS64_PER_LINE,
   durable: LINE.durable * WORDS64_PER_LINE,
   released: LINE.released * WORDS64_PER_LINE,
+  /** Behind the 32-bit words of its line; it changes with each segment, not with each append. */
+  spaceEnd: LINE.state * WORDS64_PER_LINE + 2,
   statistics: LINE.statistics * WORDS64_PER_LINE,
   slot: (slot: number): number => (LINE.producers + slot) * WORDS64_PER_LINE,
 } as const;
@@ -52,6 +54,8 @@ const W32 = {
   /** A {@link Poison}, packed into one word; set once. */
   poison: LINE.state * WORDS32_PER_LINE,
   closed: LINE.state * WORDS32_PER_LINE + 1,
+  /** 1 while no room for a further segment can be had. */
+  diskFull: LINE.state * WORDS32_PER_LINE + 2,
   /** Thread id of a slot's owner, 0 when free. It stands behind the slot's 64-bit word. */
   owner: (slot: number): number => (LINE.producers + slot) * WORDS32_PER_LINE + 2,
 } as const;
@@ -68,6 +72,8 @@ export const STATISTICS = [
   'syncLatencyNsTotal',
   'syncLatencyNsMax',
   'syncLatencyNsLast',
+  'marks',
+  'rotationStalls',
 ] as const;
 export type Statistic = (typeof STATISTICS)[number];
 const STATISTIC_INDEX = Object.fromEntries(STATISTICS.map((name, i) => [name, W64.statistics + i])) as Record<Statistic, number>;
@@ -117,7 +123,7 @@ export class ControlBlock {
     this.#i32 = new Int32Array(buffer);
   }
 
-  /** A new block whose log begins, written and durable, at `lsn`. `released` is where its window begins. */
+  /** A new block, all of it zero but the slots. {@link start} sets its watermarks. */
   static create(): ControlBlock {
     const control = new ControlBlock(new SharedArrayBuffer(CONTROL_BYTES));
     for (let slot = 0; slot < PRODUCER_SLOTS; slot++) Atomics.store(control.#i64, W64.slot(slot), IDLE);
@@ -129,6 +135,7 @@ export class ControlBlock {
     assert(releasedLsn <= lsn && releasedLsn >= 0, 'the window begins at or before the end of the log');
     for (const index of [W64.reserved, W64.written, W64.durable]) Atomics.store(this.#i64, index, BigInt(lsn));
     Atomics.store(this.#i64, W64.released, BigInt(releasedLsn));
+    Atomics.store(this.#i64, W64.spaceEnd, BigInt(SEALED_LSN));
   }
 
   /** The end of all reservations. After {@link sealReservations} the durable end, where they all ended. */
@@ -147,6 +154,31 @@ export class ControlBlock {
 
   get releasedLsn(): number {
     return Number(Atomics.load(this.#i64, W64.released));
+  }
+
+  /**
+   * Nothing beyond it may be reserved by producers: the end of the segments that are in place. Without a limit in the file
+   * layout.
+   */
+  get spaceEnd(): number {
+    return Number(Atomics.load(this.#i64, W64.spaceEnd));
+  }
+
+  /** Room for the log up to `lsn` is there. Whoever waits for it is woken. */
+  setSpaceEnd(lsn: number): void {
+    Atomics.store(this.#i64, W64.spaceEnd, BigInt(lsn));
+    Atomics.store(this.#i32, W32.diskFull, 0);
+    this.wakeWaiters();
+  }
+
+  /** No room for a further segment can be had at present: appends that need it fail instead of waiting. */
+  get diskFull(): boolean {
+    return Atomics.load(this.#i32, W32.diskFull) === 1;
+  }
+
+  setDiskFull(full: boolean): void {
+    Atomics.store(this.#i32, W32.diskFull, full ? 1 : 0);
+    this.wakeWaiters();
   }
 
   // ---- producers -------------------------------------------------------------------------------------------------

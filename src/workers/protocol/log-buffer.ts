@@ -5,7 +5,8 @@
  * {@link Producer} the way in: reserve, copy, publish.
  */
 import { assert } from '../../platform/errors.js';
-import { CHECKSUM_BYTES, frameBytes, HEADER_BYTES, KIND } from './frame.js';
+import { CHECKSUM_BYTES, frameBytes, HEADER_BYTES, KIND, OVERHEAD_BYTES, RECORD_BYTES_MAX } from './frame.js';
+import { Geometry, MARK_BYTES, SEGMENT_HEADER_BYTES } from './segment.js';
 import { SEALED_LSN, type ControlBlock } from './control-block.js';
 
 /** Direct IO wants memory aligned to a sector; no disk has larger ones than this. */
@@ -18,19 +19,26 @@ export interface SharedLogBuffer {
   readonly buffer: SharedArrayBuffer;
   readonly skipBytes: number;
   readonly capacity: number;
+  /** Size of a segment; without it the log is one file. */
+  readonly segmentBytes?: number | undefined;
 }
 
 export class LogBuffer {
   readonly capacity: number;
   readonly bytes: Uint8Array;
+  /** Where frames may stand; undefined when the log is one file. */
+  readonly geometry: Geometry | undefined;
+  readonly #recordKind: number;
   /** The same memory, for its UTF-8 writer. */
   readonly #buffer: Buffer;
   readonly #view: DataView;
 
-  constructor({ buffer, skipBytes, capacity }: SharedLogBuffer) {
+  constructor({ buffer, skipBytes, capacity, segmentBytes }: SharedLogBuffer) {
     assert(capacity > 0 && (capacity & (capacity - 1)) === 0, 'the capacity is a power of two');
     assert(skipBytes + capacity <= buffer.byteLength, 'the window lies inside its memory');
     this.capacity = capacity;
+    this.geometry = segmentBytes === undefined ? undefined : new Geometry(segmentBytes);
+    this.#recordKind = segmentBytes === undefined ? KIND.record : KIND.boundRecord;
     this.bytes = new Uint8Array(buffer, skipBytes, capacity);
     this.#buffer = Buffer.from(buffer, skipBytes, capacity);
     this.#view = new DataView(buffer, skipBytes, capacity);
@@ -44,21 +52,31 @@ export class LogBuffer {
     return this.capacity - LOG_BUFFER_ALIGNMENT;
   }
 
+  /** The longest record that the log can take. */
+  get recordBytesMax(): number {
+    return this.geometry?.recordBytesMax ?? RECORD_BYTES_MAX;
+  }
+
+  /** The longest range of frames that can be appended as one. */
+  get rangeBytesMax(): number {
+    return this.geometry?.rangeBytesMax ?? Infinity;
+  }
+
   /** Where byte `lsn` of the log lies in {@link bytes}. */
   position(lsn: number): number {
     // The capacity is a power of two but an LSN has up to 53 bits, so no bit mask.
     return lsn % this.capacity;
   }
 
-  putHeader(lsn: number, recordBytes: number): void {
+  putHeader(lsn: number, recordBytes: number, kind = this.#recordKind): void {
     const at = this.position(lsn);
     if (at + HEADER_BYTES <= this.capacity) {
-      this.#view.setUint32(at, KIND.record, false);
+      this.#view.setUint32(at, kind, false);
       this.#view.setUint32(at + 4, recordBytes, true);
       return;
     }
     const header = new DataView(new ArrayBuffer(HEADER_BYTES));
-    header.setUint32(0, KIND.record, false);
+    header.setUint32(0, kind, false);
     header.setUint32(4, recordBytes, true);
     this.put(lsn, new Uint8Array(header.buffer));
   }
@@ -73,6 +91,12 @@ export class LogBuffer {
     for (let i = 0; i < HEADER_BYTES; i++) header[i] = this.bytes[this.position(lsn + i)] ?? 0;
     const view = new DataView(header.buffer);
     return { magic: view.getUint32(0, false), recordBytes: view.getUint32(4, true) };
+  }
+
+  /** Puts a pad that fills the log from `lsn` to `end`. Zeros follow its header up to `zeroedEnd`. */
+  putPad(lsn: number, end: number, zeroedEnd: number): void {
+    this.putHeader(lsn, end - lsn - OVERHEAD_BYTES, KIND.pad);
+    for (const piece of this.pieces(lsn + HEADER_BYTES, Math.max(lsn + OVERHEAD_BYTES, zeroedEnd))) piece.fill(0);
   }
 
   putChecksum(lsn: number, checksum: number): void {
@@ -126,6 +150,10 @@ export class Producer {
   #seenEnd: number;
   /** Space before it may be reused, as seen last: it only grows, so an old value is safe. */
   #seenReleased: number;
+  #seenSpaceEnd: number;
+  #lacksSegment = false;
+  /** The footer of the segment that was appended to last; without segments there is none. */
+  #footer = Infinity;
 
   constructor(control: ControlBlock, log: LogBuffer, slot: number) {
     this.#control = control;
@@ -133,6 +161,13 @@ export class Producer {
     this.#slot = slot;
     this.#seenEnd = control.reservedLsn;
     this.#seenReleased = control.releasedLsn;
+    this.#seenSpaceEnd = control.spaceEnd;
+    if (log.geometry !== undefined) this.#footer = log.geometry.footerOf(log.geometry.baseOf(this.#seenEnd));
+  }
+
+  /** The last reservation that was refused needed a segment that is not in place yet. */
+  get lacksSegment(): boolean {
+    return this.#lacksSegment;
   }
 
   /**
@@ -195,28 +230,35 @@ export class Producer {
     else this.#log.put(lsn + HEADER_BYTES, record);
   }
 
-  /** Moves the end of the log by `bytes` when `roomBytes` of them fit the window. The slot stays entered on success. */
+  /**
+   * Moves the end of the log by `bytes` when `roomBytes` of them fit the window. The slot stays entered on success.
+   * Where the segment has no room for all of them, the rest of it becomes a pad and the next segment is tried.
+   */
   #reserve(bytes: number, roomBytes = bytes): number {
-    const capacity = this.#log.capacity;
     let expected = this.#seenEnd;
     // Any earlier end is a valid lower bound: this reservation cannot begin before it.
     this.#control.enter(this.#slot, expected);
     for (;;) {
-      if (expected + roomBytes - this.#seenReleased > capacity) {
-        this.#seenReleased = this.#control.releasedLsn;
-        if (expected + roomBytes - this.#seenReleased > capacity) {
-          // The guess may be behind or, never, ahead of the true end: look before giving up.
-          const end = this.#control.reservedLsn;
-          this.#seenEnd = end;
-          if (end === expected) break;
-          expected = end;
-          continue;
-        }
+      const skipped = this.#fits(expected, bytes) ? 0 : this.#rest(expected);
+      const taken = skipped > 0 ? skipped : bytes + this.#jump(expected + bytes);
+      const room = skipped > 0 ? padRoom(expected) : roomBytes;
+      if (!this.#hasRoom(expected + taken, expected + room)) {
+        // The guess may be behind or, never, ahead of the true end: look before giving up.
+        const end = this.#control.reservedLsn;
+        this.#seenEnd = end;
+        if (end === expected) break;
+        expected = end;
+        continue;
       }
-      const found = this.#control.reserve(expected, bytes);
+      const found = this.#control.reserve(expected, taken);
       if (found === expected) {
-        this.#seenEnd = expected + bytes;
-        return expected;
+        this.#seenEnd = expected + taken;
+        if (skipped === 0) return expected;
+        this.#log.putPad(expected, this.#footer, expected + room);
+        expected = this.#seenEnd;
+        // Raising the bound publishes the pad, and holds nothing below the segment that follows.
+        this.#control.enter(this.#slot, expected);
+        continue;
       }
       if (found === SEALED_LSN) break;
       expected = found;
@@ -226,4 +268,47 @@ export class Producer {
     this.#control.ringDoorbell();
     return -1;
   }
+
+  /** Whether the log may reach to `end`, and the window to `roomEnd`; notes what is missing. */
+  #hasRoom(end: number, roomEnd: number): boolean {
+    if (end > this.#seenSpaceEnd) {
+      this.#seenSpaceEnd = this.#control.spaceEnd;
+      this.#lacksSegment = end > this.#seenSpaceEnd;
+      if (this.#lacksSegment) return false;
+    }
+    if (roomEnd - this.#seenReleased <= this.#log.capacity) return true;
+    this.#seenReleased = this.#control.releasedLsn;
+    return roomEnd - this.#seenReleased <= this.#log.capacity;
+  }
+
+  // ---- segments --------------------------------------------------------------------------------------------------
+
+  /** Whether frames of `bytes` in all may stand at `lsn`. */
+  #fits(lsn: number, bytes: number): boolean {
+    // Nearly always far from the end of the segment that the last append was in.
+    if (lsn + bytes + OVERHEAD_BYTES <= this.#footer) return true;
+    const { geometry } = this.#log;
+    if (geometry === undefined) return true;
+    this.#footer = geometry.footerOf(geometry.baseOf(lsn));
+    return geometry.fits(lsn, bytes);
+  }
+
+  /** From `lsn` to the body of the next segment. After {@link #fits} has looked at it. */
+  #rest(lsn: number): number {
+    assert(this.#log.geometry !== undefined && this.#footer >= lsn + OVERHEAD_BYTES, 'a segment that is left has room for a pad');
+    return this.#footer - lsn + JUMP_BYTES;
+  }
+
+  /** What the log skips when frames end at `lsn`: footer and header, where that is the end of a body. */
+  #jump(lsn: number): number {
+    return lsn === this.#footer ? JUMP_BYTES : 0;
+  }
+}
+
+/** A footer and the next segment's header: LSNs between two bodies. */
+const JUMP_BYTES = MARK_BYTES + SEGMENT_HEADER_BYTES;
+
+/** A pad's header and the rest of the sector it is in must lie in the window; the rest of it is never written. */
+function padRoom(lsn: number): number {
+  return Math.ceil((lsn + OVERHEAD_BYTES) / LOG_BUFFER_ALIGNMENT) * LOG_BUFFER_ALIGNMENT - lsn;
 }

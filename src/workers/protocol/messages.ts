@@ -27,15 +27,65 @@ export interface JournalFile {
   readonly spaceEnd: number;
 }
 
-/** What a worker needs to serve the write side of a journal. */
-export interface WriteSideRequest {
+/** What a worker needs to serve the write side of a journal, whatever its layout. */
+interface WriteSideCommon {
   readonly id: number;
   readonly shared: SharedJournal;
+  readonly groupCommitWindowUs: number;
+}
+
+export interface FileWriteSideRequest extends WriteSideCommon {
+  readonly layout: 'file';
   readonly file: JournalFile;
   /** How much space to keep written with zeros ahead of the log; 0 for none. */
   readonly preallocateBytes: number;
-  readonly groupCommitWindowUs: number;
 }
+
+/** A segment that is in place: its header is durable, and so is its name. */
+export interface SegmentFile {
+  readonly base: number;
+  /** Holds the segment's lock, like the one of a file journal. */
+  readonly descriptor: number;
+}
+
+/** How the segments of a journal are written. */
+export interface SegmentWriting {
+  readonly direct: boolean;
+  /** Extents begin and end at multiples of this; no sector is written twice. */
+  readonly sectorBytes: number;
+  /** Writes carry RWF_DSYNC, instead of a sync after them. */
+  readonly dsyncWrites: boolean;
+  /** Most writes in flight. */
+  readonly queueDepth: number;
+}
+
+/** Where a log stands that the writer goes on with. */
+export interface LogPosition {
+  readonly journalId: Uint8Array;
+  readonly recordsEver: number;
+  readonly lastRecordLsn: number;
+  readonly segmentRecords: number;
+  readonly markNumber: number;
+}
+
+export interface SegmentsWriteSideRequest extends WriteSideCommon {
+  readonly layout: 'segments';
+  readonly writing: SegmentWriting;
+  readonly position: LogPosition;
+  /** The segment that holds the end of the log, and those that are in place behind it, in order. */
+  readonly segments: readonly SegmentFile[];
+  /** Where the writer tells how it gets on: {@link WriterNews}. */
+  readonly news: import('node:worker_threads').MessagePort;
+}
+
+/** What the writer of a segment journal tells the thread that opened it. */
+export type WriterNews =
+  /** Writing of this segment has begun. */
+  | { readonly kind: 'entered'; readonly base: number }
+  /** The segment is full and durable; nothing is written to it any more. */
+  | { readonly kind: 'filled'; readonly base: number };
+
+export type WriteSideRequest = FileWriteSideRequest | SegmentsWriteSideRequest;
 
 export interface Attached {
   /** The log buffer is registered with the ring. */
@@ -49,6 +99,8 @@ export interface WriterControl {
   detach(id: number): Promise<void>;
   /** Writes zeros until at least `bytes` are prepared ahead of the log. */
   prepare(id: number, bytes: number): Promise<void>;
+  /** Hands over a segment that was put in place behind the last one. */
+  addSegment(id: number, segment: SegmentFile): void;
   /** Gives back what the thread owns. No journal is attached any more. */
   close(): void;
 }
@@ -73,8 +125,8 @@ export interface StartWriterTask {
   readonly ringEntries: number;
 }
 
-export interface OpenJournalTask {
-  readonly role: 'open-journal';
+export interface OpenFileTask {
+  readonly role: 'open-file';
   readonly path: string;
   readonly create: boolean;
   readonly mode: number;
@@ -92,8 +144,8 @@ export interface TornTail {
   readonly keptAs: string;
 }
 
-export interface OpenedJournal {
-  readonly file: JournalFile;
+/** What opening found, whatever the layout. */
+interface Opened {
   readonly end: number;
   readonly records: number;
   readonly created: boolean;
@@ -103,8 +155,116 @@ export interface OpenedJournal {
   readonly directRefused: string | undefined;
 }
 
-export interface CloseJournalTask {
-  readonly role: 'close-journal';
+export interface OpenedFile extends Opened {
+  readonly layout: 'file';
+  readonly file: JournalFile;
+}
+
+// ---- segments ------------------------------------------------------------------------------------------------------
+
+export interface OpenSegmentsTask {
+  readonly role: 'open-segments';
+  readonly path: string;
+  readonly create: boolean;
+  /** Of files that are created; a directory gets the right to be entered by whoever may read. */
+  readonly mode: number;
+  readonly direct: boolean;
+  /** Of a journal that is created. */
+  readonly segmentBytes: number;
+  readonly queueDepth: number;
+  /** Capacity of the log buffer: the most that is ever on its way to the disk. */
+  readonly windowBytes: number;
+  /** Descriptors are opened so that every write is durable when it returns: for writers that cannot say so per write. */
+  readonly dsyncDescriptors: boolean;
+  readonly control: SharedArrayBuffer;
+}
+
+export interface OpenedSegments extends Opened {
+  readonly layout: 'segments';
+  readonly journalId: Uint8Array;
+  readonly segmentBytes: number;
+  readonly writing: SegmentWriting;
+  readonly position: LogPosition;
+  /** The directory; it holds the lock. */
+  readonly lockDescriptor: number;
+  /** The segment that holds the end, and those in place behind it. */
+  readonly segments: readonly SegmentFile[];
+  /** Bases of the full segments before it, in order, with the wall clock of their last mark where it is known. */
+  readonly filled: readonly FilledSegment[];
+  /** Names of spare files. */
+  readonly spares: readonly string[];
+}
+
+export type OpenedJournal = OpenedFile | OpenedSegments;
+
+export interface FilledSegment {
+  readonly base: number;
+  /** Milliseconds since 1970. */
+  readonly filledMs: number;
+}
+
+/** What all segments of a journal have in common. */
+export interface SegmentMaking {
+  readonly directory: string;
+  readonly journalId: Uint8Array;
+  readonly segmentBytes: number;
+  readonly windowBytes: number;
+  readonly mode: number;
+  readonly direct: boolean;
+  readonly dsync: boolean;
+}
+
+/** How a segment was made ready. `plain`: space is reserved, and partly or not at all written with zeros. */
+export type SegmentOrigin = 'recycled' | 'zeroed' | 'plain';
+
+export interface PrepareSegmentTask {
+  readonly role: 'prepare-segment';
+  readonly making: SegmentMaking;
+  readonly base: number;
+  /** Name of a spare to use; a new file is made without one. */
+  readonly spare: string | undefined;
+  /** Bytes to write with zeros at most. */
+  readonly zeroBytes: number;
+  /** One word: {@link PACE}. */
+  readonly pace: SharedArrayBuffer;
+  /** Of the journal: zeros make way for its appends. */
+  readonly control: SharedArrayBuffer;
+}
+
+/** What the one who asked for a segment wants while it is being prepared. */
+export const PACE = { calm: 0, hurry: 1, abandon: 2 } as const;
+
+export interface PreparedSegment {
+  readonly segment: SegmentFile;
+  readonly origin: SegmentOrigin;
+  readonly zeroedBytes: number;
+}
+
+export interface TrimSegmentsTask {
+  readonly role: 'trim-segments';
+  readonly directory: string;
+  /** From the oldest on, in order. */
+  readonly bases: readonly number[];
+  /** How many of them are kept as spares; the others are deleted. */
+  readonly keep: number;
+}
+
+export interface CloseSegmentsTask {
+  readonly role: 'close-segments';
+  readonly path: string;
+  readonly lockDescriptor: number;
+  readonly descriptors: readonly number[];
+  /** The last frame to write: a mark that says the journal was closed. Undefined for a poisoned journal. */
+  readonly closing: { readonly segment: SegmentFile; readonly end: number; readonly writing: SegmentWriting; readonly position: LogPosition; readonly windowBytes: number; readonly segmentBytes: number } | undefined;
+}
+
+export interface CloseDescriptorTask {
+  readonly role: 'close-descriptor';
+  readonly descriptor: number;
+}
+
+export interface CloseFileTask {
+  readonly role: 'close-file';
   readonly path: string;
   readonly file: JournalFile;
   /**
@@ -122,7 +282,9 @@ export interface AdviseTask {
   readonly advice: Advice;
 }
 
-export type FileTask = OpenJournalTask | CloseJournalTask | AdviseTask;
+export type FileTask =
+  | OpenFileTask | CloseFileTask | AdviseTask
+  | OpenSegmentsTask | PrepareSegmentTask | TrimSegmentsTask | CloseDescriptorTask | CloseSegmentsTask;
 export type WorkerTask = FileTask | StartWriterTask;
 
 /** An answer that keeps the class and code of an error on its way between threads. */

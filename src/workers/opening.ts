@@ -1,0 +1,96 @@
+/** What opening a journal takes whatever its layout: locks, what direct IO there is, files that keep what was cut off. */
+import { realpathSync, statSync, type BigIntStats } from 'node:fs';
+import { EEXIST, EINVAL, fromNodeError } from '../platform/errno.js';
+import { IoError } from '../platform/errors.js';
+import type { Files, LockHolder } from '../platform/platform.js';
+import { LOG_BUFFER_ALIGNMENT } from './protocol/log-buffer.js';
+
+const LOCK_WAIT_MS = 3000;
+const LOCK_RETRY_MS = 5;
+
+/**
+ * Takes the lock. The kernel frees the ring of a killed process some time after the process, and the lock with it, once
+ * no write is in hand any more: while `isGoing` says that of the holder, this waits for it.
+ */
+export function lockPatiently(files: Files, descriptor: number, isGoing: (holder: LockHolder) => boolean): LockHolder | undefined {
+  const pause = new Int32Array(new SharedArrayBuffer(4));
+  const until = performance.now() + LOCK_WAIT_MS;
+  for (;;) {
+    const holder = files.tryLockExclusive(descriptor);
+    if (holder === undefined || !isGoing(holder) || performance.now() > until) return holder;
+    Atomics.wait(pause, 0, 0, LOCK_RETRY_MS);
+  }
+}
+
+/** Waits until no write of this process holds the file's lock any more: whoever opens it next must not meet one. */
+export function awaitRelease(files: Files, path: string): void {
+  let descriptor: number;
+  try {
+    descriptor = files.open(path, { write: false });
+  } catch {
+    // It was moved or may not be read: then nobody can open it here either.
+    return;
+  }
+  try {
+    lockPatiently(files, descriptor, (holder) => holder.pid === process.pid);
+  } finally {
+    files.close(descriptor);
+  }
+}
+
+export function statOf(path: string): BigIntStats | undefined {
+  try {
+    return statSync(path, { bigint: true, throwIfNoEntry: false });
+  } catch (error) {
+    throw fromNodeError(error, path);
+  }
+}
+
+export function realPath(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch (error) {
+    throw fromNodeError(error, path);
+  }
+}
+
+export function notAFile(path: string): IoError {
+  return new IoError('TIDEMARK_NOT_A_FILE', {
+    errno: EINVAL,
+    errnoName: 'EINVAL',
+    syscall: 'open',
+    path,
+    explanation: 'expected a regular file, got a device, socket or FIFO',
+  });
+}
+
+export function createAside(files: Files, base: string, mode: number): { name: string; target: number } {
+  for (let number = 0; ; number++) {
+    const name = number === 0 ? base : `${base}.${number}`;
+    try {
+      return { name, target: files.open(name, { write: true, create: true, exclusive: true, mode }) };
+    } catch (error) {
+      if (!(error instanceof IoError) || error.errno !== EEXIST || number === 1000) throw error;
+    }
+  }
+}
+
+/** Which direct IO the file allows, tried on a descriptor of its own: the sector size, or why there is none. */
+export function probeDirect(files: Files, path: string): { sectorBytes?: number; refused?: string } {
+  let descriptor: number;
+  try {
+    descriptor = files.open(path, { write: true, direct: true });
+  } catch (error) {
+    if (!(error instanceof IoError)) throw error;
+    return { refused: `opening '${path}' with O_DIRECT failed: ${error.errnoName}` };
+  }
+  try {
+    const probed = files.probeDirect(descriptor);
+    if (!probed.available) return { refused: probed.reason };
+    const alignment = Math.max(probed.offsetAlignment, probed.memoryAlignment);
+    if (alignment > LOG_BUFFER_ALIGNMENT) return { refused: `direct IO needs an alignment of ${alignment} bytes` };
+    return { sectorBytes: Math.max(probed.offsetAlignment, 512) };
+  } finally {
+    files.close(descriptor);
+  }
+}

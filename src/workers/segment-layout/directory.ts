@@ -1,0 +1,118 @@
+/** The directory of a segment journal: what lies in it, trimming, closing. Runs in a file worker. */
+import { readdirSync, renameSync, unlinkSync, type Dirent } from 'node:fs';
+import { lstatSync } from 'node:fs';
+import { join } from 'node:path';
+import { ENOENT, fromNodeError } from '../../platform/errno.js';
+import { IoError } from '../../platform/errors.js';
+import { NativeMemory } from '../../platform/ffi.js';
+import type { Files } from '../../platform/platform.js';
+import { idChecksum } from '../protocol/frame.js';
+import { LOG_BUFFER_ALIGNMENT } from '../protocol/log-buffer.js';
+import type { CloseSegmentsTask, TrimSegmentsTask } from '../protocol/messages.js';
+import { baseOfName, closingFrames, Geometry, MARK_FLAG, segmentName, SPARE_SUFFIX } from '../protocol/segment.js';
+import { awaitRelease, notAFile } from '../opening.js';
+import type { SegmentEntry } from './verdict.js';
+
+export interface DirectoryListing {
+  readonly segments: readonly SegmentEntry[];
+  /** Names of spare files. */
+  readonly spares: readonly string[];
+  /** Other names. */
+  readonly others: readonly string[];
+}
+
+/** What lies in a journal's directory. Throws where a segment's name leads to something else than a regular file. */
+export function listDirectory(directory: string): DirectoryListing {
+  const segments: SegmentEntry[] = [];
+  const spares: string[] = [];
+  const others: string[] = [];
+  for (const entry of readDirectory(directory)) {
+    const base = baseOfName(entry.name);
+    if (base !== undefined) {
+      // Not followed: a link would lead out of the journal.
+      if (!entry.isFile()) throw notAFile(join(directory, entry.name));
+      segments.push({ base, sizeBytes: lstatSync(join(directory, entry.name)).size });
+    } else if (entry.name.endsWith(SPARE_SUFFIX) && entry.isFile()) spares.push(entry.name);
+    else others.push(entry.name);
+  }
+  segments.sort((a, b) => a.base - b.base);
+  return { segments, spares: spares.sort(), others };
+}
+
+function readDirectory(directory: string): Dirent[] {
+  try {
+    return readdirSync(directory, { withFileTypes: true });
+  } catch (error) {
+    throw fromNodeError(error, directory);
+  }
+}
+
+/**
+ * Takes the oldest segments out of the journal; answers the names of those that became spares. Each step is durable
+ * before the next: after a crash the journal may begin later, but never has a gap.
+ */
+export function trimSegments(files: Files, { directory, bases, keep }: TrimSegmentsTask): string[] {
+  const spares: string[] = [];
+  for (const base of bases) {
+    const file = join(directory, segmentName(base));
+    const spare = `${segmentName(base)}${SPARE_SUFFIX}`;
+    try {
+      if (spares.length < keep) {
+        renameSync(file, join(directory, spare));
+        spares.push(spare);
+      } else {
+        unlinkSync(file);
+      }
+    } catch (error) {
+      throw fromNodeError(error, file);
+    }
+    // Its content may change as a spare: by then it must not be a segment any more, whatever happens.
+    files.syncDirectory(directory);
+  }
+  return spares;
+}
+
+/** Removes spares that nobody needs. */
+export function removeSpares(directory: string, names: readonly string[]): void {
+  for (const name of names) {
+    try {
+      unlinkSync(join(directory, name));
+    } catch (error) {
+      const failure = fromNodeError(error, join(directory, name));
+      if (!(failure instanceof IoError) || failure.errno !== ENOENT) throw failure;
+    }
+  }
+}
+
+/** Writes the mark that says the journal was closed, where that is so; closes everything, the lock last. */
+export function closeSegments(files: Files, task: CloseSegmentsTask): void {
+  try {
+    if (task.closing !== undefined) writeClosingMark(files, task.closing);
+  } finally {
+    for (const descriptor of task.descriptors) files.close(descriptor);
+    if (task.closing === undefined) {
+      for (const { base } of listDirectory(task.path).segments.slice(-task.descriptors.length)) awaitRelease(files, join(task.path, segmentName(base)));
+    }
+    files.close(task.lockDescriptor);
+  }
+}
+
+function writeClosingMark(files: Files, { segment, end, writing, position, windowBytes, segmentBytes }: NonNullable<CloseSegmentsTask['closing']>): void {
+  const mark = {
+    durableLsn: end,
+    number: position.markNumber + 1,
+    clockMs: Date.now(),
+    records: position.recordsEver,
+    lastRecordLsn: position.lastRecordLsn,
+    windowBytes,
+    segmentRecords: position.segmentRecords,
+    flags: MARK_FLAG.closed,
+  };
+  const bytes = closingFrames(mark, idChecksum(position.journalId), end, writing.sectorBytes);
+  // Too close to the segment's end: the next opening takes the log for one that was not closed, and does a little more.
+  if (!new Geometry(segmentBytes).fits(end, bytes.length)) return;
+  const memory = new NativeMemory(Math.max(bytes.length, LOG_BUFFER_ALIGNMENT), LOG_BUFFER_ALIGNMENT);
+  memory.bytes.set(bytes);
+  files.writeFully(segment.descriptor, memory.address, bytes.length, end - segment.base);
+  files.syncFull(segment.descriptor);
+}

@@ -1,0 +1,376 @@
+/**
+ * Opens a segment-layout journal for writing: lock, recover, set a torn tail aside, clear the window, sync, begin with a
+ * mark. Runs in a file worker.
+ *
+ * Nothing on disk changes before the directory is locked and known to be a journal that is whole. Nothing is called
+ * durable before it is synced.
+ */
+import { randomBytes } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { EEXIST, fromNodeError } from '../../platform/errno.js';
+import { assert, IoError, JournalError, NotSupportedError } from '../../platform/errors.js';
+import { addressOf, NativeMemory } from '../../platform/ffi.js';
+import type { Files } from '../../platform/platform.js';
+import { createAside, lockPatiently, notAFile, probeDirect, realPath, statOf } from '../opening.js';
+import { ControlBlock } from '../protocol/control-block.js';
+import { idChecksum, JOURNAL_ID_BYTES } from '../protocol/frame.js';
+import { LOG_BUFFER_ALIGNMENT } from '../protocol/log-buffer.js';
+import {
+  PACE, type FilledSegment, type OpenedSegments, type OpenSegmentsTask, type SegmentFile, type SegmentMaking, type TornTail,
+} from '../protocol/messages.js';
+import {
+  closingBytes, closingFrames, encodeMark, encodePad, Geometry, MARK_BYTES, MARK_FLAG, sealFrame, segmentName, SEGMENT_HEADER_BYTES, type CommitMark,
+} from '../protocol/segment.js';
+import { readFooter } from '../protocol/segment-walk.js';
+import { listDirectory, removeSpares } from './directory.js';
+import { prepareSegment } from './prepare.js';
+import { describeFinding, examineSegments } from './recovery.js';
+import { runBlocking, SegmentSource } from './source.js';
+import type { LogState, SegmentsVerdict } from './verdict.js';
+
+/** A new journal's first segment is written with zeros up to here before the first append; the rest is reserved space. */
+const FIRST_ZERO_BYTES = 16 * 1024 * 1024;
+
+/** Sectors of buffered writes: none is written twice, as with direct ones. */
+const BUFFERED_SECTOR_BYTES = 512;
+
+/** More spares than this are left-overs. */
+const SPARES_MAX = 64;
+
+export function openSegmentsJournal(files: Files, task: OpenSegmentsTask): OpenedSegments {
+  const created = createDirectory(files, task);
+  const lockDescriptor = lockDirectory(files, task);
+  const opening = new Opening(files, task, lockDescriptor);
+  try {
+    return opening.run(created);
+  } catch (error) {
+    opening.abandon();
+    throw error;
+  }
+}
+
+class Opening {
+  readonly #files: Files;
+  readonly #task: OpenSegmentsTask;
+  readonly #lock: number;
+  /** Closed if opening fails. */
+  readonly #segments: SegmentFile[] = [];
+
+  constructor(files: Files, task: OpenSegmentsTask, lock: number) {
+    this.#files = files;
+    this.#task = task;
+    this.#lock = lock;
+  }
+
+  abandon(): void {
+    for (const { descriptor } of this.#segments) this.#files.close(descriptor);
+    this.#files.close(this.#lock);
+  }
+
+  run(created: boolean): OpenedSegments {
+    const { path } = this.#task;
+    const listing = listDirectory(path);
+    if (listing.segments.length > 0) return this.#continue();
+    // An opening that was cut short may have left a spare behind.
+    if (listing.others.length > 0 || (!created && !this.#task.create)) throw notAJournal(path, `the directory holds no segment${listing.others.length > 0 ? `, but '${listing.others[0] ?? ''}'` : ''}`);
+    removeSpares(path, listing.spares);
+    return this.#begin(created || this.#task.create);
+  }
+
+  // ---- a new journal ---------------------------------------------------------------------------------------------
+
+  #begin(created: boolean): OpenedSegments {
+    const log: LogState = {
+      journalId: randomBytes(JOURNAL_ID_BYTES), segmentBytes: this.#task.segmentBytes, firstBase: 0, end: SEGMENT_HEADER_BYTES, records: 0, recordsEver: 0,
+      lastRecordLsn: 0, segmentRecords: 0, markNumber: 0, provenLsn: SEGMENT_HEADER_BYTES, windowBytes: this.#task.windowBytes, closed: false, prepared: [],
+    };
+    const filesystem = this.#files.filesystem(this.#lock);
+    // Whether direct IO is to be had shows on a file.
+    this.#segments.push(this.#make(log, 0, false));
+    const { direct, sectorBytes, refused } = this.#probe(log);
+    if (direct) for (const { descriptor } of this.#segments) this.#files.setDirect(descriptor);
+    return this.#opened(log, { start: log.end, created, torn: undefined, direct, sectorBytes, refused, filesystem, filled: [], spares: [] });
+  }
+
+  #make(log: LogState, base: number, direct: boolean): SegmentFile {
+    const pace = new SharedArrayBuffer(4);
+    new Int32Array(pace)[0] = PACE.calm;
+    const task = { role: 'prepare-segment', making: this.#making(log, direct), base, spare: undefined, zeroBytes: FIRST_ZERO_BYTES, pace, control: this.#task.control } as const;
+    return prepareSegment(this.#files, task).segment;
+  }
+
+  #making(log: LogState, direct: boolean): SegmentMaking {
+    const { path, mode, windowBytes } = this.#task;
+    return { directory: path, journalId: log.journalId, segmentBytes: log.segmentBytes, windowBytes, mode, direct, dsync: this.#dsync };
+  }
+
+  get #dsync(): boolean {
+    return this.#task.dsyncDescriptors && this.#files.filesystem(this.#lock).dsyncWrites;
+  }
+
+  // ---- a journal that exists -------------------------------------------------------------------------------------
+
+  #continue(): OpenedSegments {
+    const { path } = this.#task;
+    // The kernel may still have writes of a killed process in hand: they hold the locks of the newest segments.
+    const listed = listDirectory(path);
+    const newest = this.#lockNewest(listed.segments.map(({ base }) => base).slice(-3));
+    try {
+      const listing = listDirectory(path);
+      const source = new SegmentSource(this.#files, path);
+      try {
+        const verdict = runBlocking(examineSegments(listing.segments, { depth: 'tail' }), source);
+        const log = this.#settle(verdict);
+        const filled = filledSegments(source, listing.segments.map(({ base }) => base), log);
+        return this.#resume(log, verdict, filled, listing.spares);
+      } finally {
+        source.close();
+      }
+    } finally {
+      for (const descriptor of newest) this.#files.close(descriptor);
+    }
+  }
+
+  #lockNewest(bases: readonly number[]): number[] {
+    return bases.map((base) => {
+      const { descriptor } = this.#openSegment(base, false);
+      return descriptor;
+    });
+  }
+
+  /** Opens a segment and takes its lock. */
+  #openSegment(base: number, dsync: boolean): SegmentFile {
+    const name = join(this.#task.path, segmentName(base));
+    const descriptor = this.#files.open(name, { write: true, noFollow: true, dsync });
+    const holder = lockPatiently(this.#files, descriptor, ({ pid }) => pid !== process.pid);
+    if (holder === undefined) return { base, descriptor };
+    this.#files.close(descriptor);
+    throw new JournalError('TIDEMARK_LOCKED', `segment '${name}' is being written in ${holder.description}`, { path: name, holderPid: holder.pid });
+  }
+
+  /** Refuses what is damaged; answers where the log stands. */
+  #settle(verdict: SegmentsVerdict): LogState {
+    const { path } = this.#task;
+    if (verdict.kind === 'not-a-journal') throw notAJournal(path, verdict.detail);
+    if (verdict.kind !== 'corrupt') return verdict.log;
+    const [finding] = verdict.findings;
+    const message = `journal '${path}': ${describeFinding(finding)}. Nothing was changed`;
+    if (finding.kind === 'newer-version') throw new NotSupportedError(`opening journal '${path}'`, describeFinding(finding));
+    throw new JournalError('TIDEMARK_CORRUPT', message, { path, lsn: finding.lsn });
+  }
+
+  #resume(log: LogState, verdict: SegmentsVerdict, filled: FilledSegment[], spares: readonly string[]): OpenedSegments {
+    const geometry = new Geometry(log.segmentBytes);
+    const filesystem = this.#files.filesystem(this.#lock);
+    const active = geometry.baseOf(log.end);
+    this.#syncRecovered(geometry, log, active);
+    const torn = verdict.kind === 'torn' ? this.#keepAside(geometry, log, verdict) : undefined;
+    this.#takeSegments(log, active);
+    const { direct, sectorBytes, refused } = this.#probe(log);
+    if (!log.closed) this.#clearWindow(geometry, log, verdict.kind === 'torn' ? verdict.dataEnd : log.end);
+    const begun = this.#beginWithMark(geometry, log, sectorBytes, direct);
+    if (direct) for (const { descriptor } of this.#segments) this.#files.setDirect(descriptor);
+    const tooMany = spares.slice(SPARES_MAX);
+    removeSpares(this.#task.path, tooMany);
+    return this.#opened(begun.log, {
+      start: begun.start, created: false, torn, direct, sectorBytes, refused, filesystem, filled: [...filled, ...begun.filled], spares: spares.slice(0, SPARES_MAX),
+    });
+  }
+
+  /** Before anything of it is called durable. */
+  #syncRecovered(geometry: Geometry, log: LogState, active: number): void {
+    for (let base = geometry.baseOf(log.provenLsn); base <= active; base = geometry.nextBase(base)) {
+      const name = join(this.#task.path, segmentName(base));
+      if (statOf(name) === undefined) continue;
+      const descriptor = this.#files.open(name, { write: true, noFollow: true });
+      this.#files.syncFull(descriptor);
+      this.#files.close(descriptor);
+    }
+    this.#files.syncDirectory(this.#task.path);
+  }
+
+  /** Opens the segment that holds the end, made anew if the one before it is full, and those prepared behind it. */
+  #takeSegments(log: LogState, active: number): void {
+    const exists = statOf(join(this.#task.path, segmentName(active))) !== undefined;
+    this.#segments.push(exists ? this.#openSegment(active, this.#dsync) : this.#make(log, active, false));
+    for (const base of exists ? log.prepared : []) this.#segments.push(this.#openSegment(base, this.#dsync));
+  }
+
+  /** Copies what the interrupted write left into a new file, durable before the window is cleared. */
+  #keepAside(geometry: Geometry, log: LogState, { finding, dataEnd }: Extract<SegmentsVerdict, { kind: 'torn' }>): TornTail {
+    const { path } = this.#task;
+    const base = geometry.baseOf(log.end);
+    const source = new SegmentSource(this.#files, path);
+    const { name, target } = createAside(this.#files, join(path, `${segmentName(base)}.torn-${log.end}`), this.#task.mode);
+    let bytes = 0;
+    try {
+      for (const { start, end } of bodies(geometry, log, log.end, dataEnd)) {
+        for (let at = start; at < end;) {
+          const piece = source.read({ base: geometry.baseOf(at), offset: at - geometry.baseOf(at), bytes: Math.min(1024 * 1024, end - at) });
+          if (piece.length === 0) break;
+          const memory = new NativeMemory(piece.length, 64);
+          memory.bytes.set(piece);
+          this.#files.writeFully(target, memory.address, piece.length, bytes);
+          bytes += piece.length;
+          at += piece.length;
+        }
+      }
+      this.#files.syncFull(target);
+    } finally {
+      this.#files.close(target);
+      source.close();
+    }
+    this.#files.syncDirectory(path);
+    return { lsn: log.end, state: finding.state ?? 'bad-magic', detail: `expected ${finding.expected}, got ${finding.found}`, bytes, keptAs: name };
+  }
+
+  /** Zeros behind the end, as far as the last writer may have written: nothing of it ever comes back. */
+  #clearWindow(geometry: Geometry, log: LogState, dataEnd: number): void {
+    const through = Math.max(dataEnd, log.end + log.windowBytes);
+    const zeros = new NativeMemory(1024 * 1024, LOG_BUFFER_ALIGNMENT);
+    for (const { start, end } of bodies(geometry, log, log.end, through)) {
+      const base = geometry.baseOf(start);
+      const segment = this.#segments.find((one) => one.base === base);
+      if (segment === undefined) break;
+      for (let at = start; at < end; at += zeros.bytes.length) {
+        this.#files.writeFully(segment.descriptor, zeros.address, Math.min(zeros.bytes.length, end - at), at - base);
+      }
+      this.#files.syncFull(segment.descriptor);
+    }
+  }
+
+  /** The mark that every writer begins with: what lies before it is durable, and was closed or cleared. */
+  #beginWithMark(geometry: Geometry, log: LogState, sectorBytes: number, direct: boolean): { log: LogState; start: number; filled: FilledSegment[] } {
+    const active = this.#segments[0];
+    assert(active !== undefined, 'a writer has a segment to begin with');
+    const idSum = idChecksum(log.journalId);
+    const mark: CommitMark = {
+      durableLsn: log.end, number: log.markNumber + 1, clockMs: Date.now(), records: log.recordsEver, lastRecordLsn: log.lastRecordLsn,
+      windowBytes: this.#task.windowBytes, segmentRecords: log.segmentRecords, flags: 0,
+    };
+    if (geometry.fits(log.end, closingBytes(log.end, sectorBytes))) {
+      const bytes = closingFrames(mark, idSum, log.end, sectorBytes);
+      this.#put(active, log.end - active.base, bytes);
+      return { log: { ...log, markNumber: mark.number }, start: log.end + bytes.length, filled: [] };
+    }
+    // No room for it: a pad fills the segment, and its footer is the mark.
+    const footer = geometry.footerOf(active.base);
+    const bytes = new Uint8Array(footer + MARK_BYTES - log.end);
+    if (footer > log.end) {
+      bytes.set(encodePad(footer - log.end), 0);
+      sealFrame(bytes, 0, footer - log.end, idSum, log.end);
+    }
+    bytes.set(encodeMark({ ...mark, flags: MARK_FLAG.footer }), footer - log.end);
+    sealFrame(bytes, footer - log.end, MARK_BYTES, idSum, footer);
+    this.#put(active, log.end - active.base, bytes);
+    if (this.#segments.length === 1) this.#segments.push(this.#make(log, geometry.nextBase(active.base), direct));
+    this.#segments.shift();
+    this.#files.close(active.descriptor);
+    return {
+      log: { ...log, markNumber: mark.number, segmentRecords: 0, lastRecordLsn: 0 },
+      start: geometry.nextBody(active.base),
+      filled: [{ base: active.base, filledMs: mark.clockMs }],
+    };
+  }
+
+  #put(segment: SegmentFile, offset: number, bytes: Uint8Array): void {
+    const memory = new Uint8Array(new SharedArrayBuffer(Math.max(bytes.length, 128)));
+    memory.set(bytes);
+    this.#files.writeFully(segment.descriptor, addressOf(memory), bytes.length, offset);
+    this.#files.syncFull(segment.descriptor);
+  }
+
+  // ---- both ------------------------------------------------------------------------------------------------------
+
+  #probe(log: LogState): { direct: boolean; sectorBytes: number; refused: string | undefined } {
+    const base = this.#segments[0]?.base ?? log.firstBase;
+    const probed = this.#task.direct ? probeDirect(this.#files, join(this.#task.path, segmentName(base))) : undefined;
+    const direct = probed?.sectorBytes !== undefined;
+    return { direct, sectorBytes: probed?.sectorBytes ?? BUFFERED_SECTOR_BYTES, refused: probed?.refused };
+  }
+
+  #opened(log: LogState, more: {
+    start: number; created: boolean; torn: TornTail | undefined; direct: boolean; sectorBytes: number; refused: string | undefined;
+    filesystem: { name: string; dsyncWrites: boolean }; filled: readonly FilledSegment[]; spares: readonly string[];
+  }): OpenedSegments {
+    const { direct, sectorBytes, start } = more;
+    new ControlBlock(this.#task.control).start(start, start);
+    return {
+      layout: 'segments',
+      journalId: log.journalId,
+      segmentBytes: log.segmentBytes,
+      writing: { direct, sectorBytes, dsyncWrites: direct && more.filesystem.dsyncWrites, queueDepth: this.#task.queueDepth },
+      position: { journalId: log.journalId, recordsEver: log.recordsEver, lastRecordLsn: log.lastRecordLsn, segmentRecords: log.segmentRecords, markNumber: log.markNumber },
+      lockDescriptor: this.#lock,
+      segments: this.#segments,
+      filled: more.filled,
+      spares: more.spares,
+      end: start,
+      records: log.records,
+      created: more.created,
+      filesystem: more.filesystem.name,
+      torn: more.torn,
+      directRefused: more.refused,
+    };
+  }
+}
+
+/** The parts of [from, to) that lie in bodies, footers included, of segments that exist. */
+function* bodies(geometry: Geometry, log: LogState, from: number, to: number): Generator<{ start: number; end: number }> {
+  const last = log.prepared.at(-1) ?? geometry.baseOf(log.end);
+  for (let base = geometry.baseOf(from); base <= last && base < to; base = geometry.nextBase(base)) {
+    const start = Math.max(from, geometry.bodyStart(base));
+    const end = Math.min(to, geometry.nextBase(base));
+    if (start < end) yield { start, end };
+  }
+}
+
+/** The full segments before the end, with what their footers tell. Of a long history only the newest are asked. */
+function filledSegments(source: SegmentSource, bases: readonly number[], log: LogState): FilledSegment[] {
+  const geometry = new Geometry(log.segmentBytes);
+  const active = geometry.baseOf(log.end);
+  const format = { geometry, idSum: idChecksum(log.journalId) };
+  const full = bases.filter((base) => base < active);
+  // Their age matters to retention alone, which looks at the oldest first.
+  const oldest = full[0];
+  const footer = oldest === undefined ? undefined : footerOf(source, format, oldest);
+  return full.map((base) => ({ base, filledMs: footer?.clockMs ?? 0 }));
+}
+
+function footerOf(source: SegmentSource, format: { geometry: Geometry; idSum: number }, base: number): CommitMark | undefined {
+  const walk = readFooter(format, base);
+  let step = walk.next(new Uint8Array(0));
+  while (step.done !== true) {
+    step = walk.next('read' in step.value ? source.read(step.value.read) : new Uint8Array(0));
+  }
+  return step.value;
+}
+
+function createDirectory(files: Files, { path, create, mode }: OpenSegmentsTask): boolean {
+  if (!create) return false;
+  try {
+    // Whoever may read the files may enter the directory.
+    mkdirSync(path, { mode: mode | ((mode & 0o444) >> 2) });
+  } catch (error) {
+    const failure = fromNodeError(error, path);
+    if (failure instanceof IoError && failure.errno === EEXIST) return false;
+    throw failure;
+  }
+  files.syncDirectory(dirname(realPath(path)));
+  return true;
+}
+
+function lockDirectory(files: Files, { path }: OpenSegmentsTask): number {
+  const status = statOf(path);
+  if (status !== undefined && !status.isDirectory()) throw notAFile(path);
+  const descriptor = files.open(path, { write: false, directory: true });
+  const holder = lockPatiently(files, descriptor, ({ alive }) => !alive);
+  if (holder === undefined) return descriptor;
+  files.close(descriptor);
+  throw new JournalError('TIDEMARK_LOCKED', `journal '${path}' is open for writing in ${holder.description}`, { path, holderPid: holder.pid });
+}
+
+function notAJournal(path: string, detail: string): JournalError {
+  return new JournalError('TIDEMARK_NOT_A_JOURNAL', `'${basename(path)}' is not a journal and was left untouched: ${detail}`, { path });
+}
