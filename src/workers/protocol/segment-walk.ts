@@ -99,7 +99,7 @@ export function* walkSegment(format: SegmentFormat, from: number, limit = Infini
     if (at + total > limit) return { kind: 'limit', position: at };
     const bodyBytes = magic === KIND.pad ? HEADER_BYTES : total - CHECKSUM_BYTES;
     if (bodyBytes > WHOLE_BYTES_MAX) {
-      const verdict = yield* checkLong(idSum, base, at, bodyBytes);
+      const verdict = yield* checkLong(boundChecksum(idSum, at), base, at - base, bodyBytes);
       if (verdict !== undefined) return invalid(verdict.state, verdict.expected, verdict.found);
     }
     const needed = bodyBytes + CHECKSUM_BYTES;
@@ -123,16 +123,19 @@ export function* walkSegment(format: SegmentFormat, from: number, limit = Infini
   return { kind: 'full', position: at, footer: yield* readFooter(format, base) };
 }
 
-/** Checks a frame whose body is longer than what is read at once; undefined when it is valid. */
-function* checkLong(idSum: number, base: number, lsn: number, bodyBytes: number): Generator<SegmentStep, FrameProblem | undefined, Uint8Array> {
-  let sum = boundChecksum(idSum, lsn);
+/**
+ * Checks, piece by piece, the frame at `offset` of the segment at `base`, whose checksum covers `bodyBytes` and starts from
+ * `startSum`; undefined when it is valid.
+ */
+export function* checkLong(startSum: number, base: number, offset: number, bodyBytes: number): Generator<SegmentStep, FrameProblem | undefined, Uint8Array> {
+  let sum = startSum;
   for (let done = 0; done < bodyBytes;) {
-    const piece = yield { read: { base, offset: lsn - base + done, bytes: Math.min(WINDOW_BYTES, bodyBytes - done) } };
+    const piece = yield { read: { base, offset: offset + done, bytes: Math.min(WINDOW_BYTES, bodyBytes - done) } };
     if (piece.length === 0) return { state: 'truncated-payload', expected: `a frame of ${bodyBytes + CHECKSUM_BYTES} bytes`, found: `${done} bytes before the end of the file` };
     sum = crc32c(piece, sum);
     done += piece.length;
   }
-  const tail = yield { read: { base, offset: lsn - base + bodyBytes, bytes: CHECKSUM_BYTES } };
+  const tail = yield { read: { base, offset: offset + bodyBytes, bytes: CHECKSUM_BYTES } };
   if (tail.length < CHECKSUM_BYTES) return { state: 'truncated-payload', expected: `a frame of ${bodyBytes + CHECKSUM_BYTES} bytes`, found: `${bodyBytes + tail.length} bytes before the end of the file` };
   const found = new DataView(tail.buffer, tail.byteOffset, tail.byteLength).getUint32(0, true);
   return found === sum ? undefined : { state: 'checksum-mismatch', expected: `checksum ${hex(sum)}`, found: hex(found) };
@@ -149,6 +152,26 @@ export function* readFooter({ idSum, geometry }: SegmentFormat, base: number): G
   if (view.getUint32(body, true) !== crc32c(bytes.subarray(0, body), boundChecksum(idSum, lsn))) return undefined;
   return decodeMark(bytes.subarray(HEADER_BYTES, body));
 }
+
+/** Runs `steps` within a generator that asks for bytes alone; `onFrame` answers false to end it early, with undefined. */
+export function* framesOf<T>(steps: Generator<SegmentStep, T, Uint8Array>, onFrame: (frame: SegmentFrame) => boolean): Generator<SegmentRead, T | undefined, Uint8Array> {
+  let step = steps.next(NOTHING);
+  while (step.done !== true) {
+    if ('read' in step.value) step = steps.next(yield step.value.read);
+    else if (onFrame(step.value.frame)) step = steps.next(NOTHING);
+    else return undefined;
+  }
+  return step.value;
+}
+
+/** Runs `steps` that yield no frames within a generator that asks for bytes alone. */
+export function* readsOf<T>(steps: Generator<SegmentStep, T, Uint8Array>): Generator<SegmentRead, T, Uint8Array> {
+  let step = steps.next(NOTHING);
+  while (step.done !== true) step = steps.next('read' in step.value ? yield step.value.read : NOTHING);
+  return step.value;
+}
+
+const NOTHING = new Uint8Array(0);
 
 function hex(value: number): string {
   return value.toString(16).padStart(8, '0');

@@ -13,8 +13,13 @@ export interface LogState {
   readonly segmentBytes: number;
   /** Base of the oldest segment. */
   readonly firstBase: number;
-  /** LSN after the last valid frame. Footer and header of a full segment are skipped: it lies in a body, or at one's start. */
+  /**
+   * LSN after the last valid frame. Footer and header of a full segment are skipped: it lies in a body, or at one's start.
+   * It is a footer's place only if the body before it is full and that footer never landed: it is to be written first.
+   */
   readonly end: number;
+  /** The segment that holds `end` is in place. False: none of the log is in it, and it is missing or its header is not valid. */
+  readonly endInPlace: boolean;
   /** Records in the journal, trimmed ones left out. */
   readonly records: number;
   /** Records since the journal was created. */
