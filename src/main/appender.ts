@@ -2,9 +2,10 @@
  * One thread's appends to one journal: straight into the log buffer where there is room, else through a queue that keeps
  * their order and holds no reservation, so that a slow thread never stalls the log.
  */
+import { ENOSPC, ioError } from '../platform/errno.js';
 import { assert, InvalidArgumentError, JournalError } from '../platform/errors.js';
 import type { Threads } from '../platform/platform.js';
-import { frameBytes, CHECKSUM_BYTES, HEADER_BYTES, RECORD_BYTES_MAX } from '../workers/protocol/frame.js';
+import { frameBytes, CHECKSUM_BYTES, HEADER_BYTES } from '../workers/protocol/frame.js';
 import type { ControlBlock } from '../workers/protocol/control-block.js';
 import { type LogBuffer, Producer, recordLength, type RecordBytes } from '../workers/protocol/log-buffer.js';
 import { DurableWaiters, type Watermark } from './durable-waiters.js';
@@ -40,6 +41,7 @@ interface Queued {
 
 export class Appender {
   readonly waiters: DurableWaiters;
+  readonly #control: ControlBlock;
   readonly #log: LogBuffer;
   readonly #producer: Producer;
   readonly #options: AppenderOptions;
@@ -48,6 +50,7 @@ export class Appender {
   #streaming: Streaming | undefined;
 
   constructor(control: ControlBlock, log: LogBuffer, options: AppenderOptions) {
+    this.#control = control;
     this.#log = log;
     this.#options = options;
     this.#producer = new Producer(control, log, options.slot);
@@ -76,6 +79,9 @@ export class Appender {
   appendBatch(records: readonly RecordBytes[], level: AckLevel): Promise<number> {
     const lengths = records.map((record) => this.#check(record));
     const totalBytes = lengths.reduce((sum, length) => sum + frameBytes(length), 0);
+    if (totalBytes > this.#log.rangeBytesMax) {
+      throw tooLarge(`a batch of this journal has at most ${this.#log.rangeBytesMax} bytes, frames included, got ${totalBytes}`, this.#options.path);
+    }
     const failure = this.#options.failure();
     if (failure !== undefined) return Promise.reject(failure);
     const fits = this.#queue.length === 0 && totalBytes <= this.#log.wholeBytesMax;
@@ -93,7 +99,10 @@ export class Appender {
     const failure = this.#options.failure();
     if (failure !== undefined) throw failure;
     const start = this.#tryAppend(record, recordBytes);
-    if (start < 0) return undefined;
+    if (start < 0) {
+      if (this.#diskFull !== undefined) throw this.#diskFull;
+      return undefined;
+    }
     const end = start + frameBytes(recordBytes);
     this.waiters.hold(end);
     return end;
@@ -115,10 +124,15 @@ export class Appender {
       throw new InvalidArgumentError(`Expected \`record\` to be a Uint8Array or a string, got ${typeof record}`);
     }
     const recordBytes = recordLength(record);
-    if (recordBytes > RECORD_BYTES_MAX) {
-      throw tooLarge(`a record has at most ${RECORD_BYTES_MAX} bytes, got ${recordBytes}`, this.#options.path);
+    if (recordBytes > this.#log.recordBytesMax) {
+      throw tooLarge(`a record of this journal has at most ${this.#log.recordBytesMax} bytes, got ${recordBytes}`, this.#options.path);
     }
     return recordBytes;
+  }
+
+  /** Why the last refused reservation will not be granted by waiting, if that is so. */
+  get #diskFull(): Error | undefined {
+    return this.#producer.lacksSegment && this.#control.diskFull ? ioError(ENOSPC, 'fallocate', this.#options.path) : undefined;
   }
 
   /** Start of the frame, or -1: no room, others wait before it, or nothing can be appended (the queue then tells why). */
@@ -138,8 +152,9 @@ export class Appender {
 
   /** Resolves with the start of the range once the records have left the queue. */
   #enqueue(records: readonly RecordBytes[], lengths: readonly number[]): Promise<number> {
-    const failure = this.#options.failure();
+    const failure = this.#options.failure() ?? (this.#queue.length === 0 ? this.#diskFull : undefined);
     if (failure !== undefined) return Promise.reject(failure);
+    if (this.#queue.length === 0 && this.#producer.lacksSegment) this.#control.count('rotationStalls');
     const recordBytes = lengths.reduce((sum, length) => sum + length, 0);
     const full = this.#queuedBytes + recordBytes > this.#options.queueBytesMax;
     if (full && this.#options.whenQueueFull === 'throw') {
@@ -173,7 +188,12 @@ export class Appender {
         return false;
       }
       const start = this.#place(next);
-      if (start < 0) return true;
+      if (start < 0) {
+        if (this.#streaming !== undefined || this.#diskFull === undefined) return true;
+        // Nothing of them is in the log: they fail as a whole, and may be appended again when there is room.
+        this.#abandon(this.#diskFull);
+        return false;
+      }
       this.#queue.shift();
       this.#queuedBytes -= next.copiedBytes;
       // The process must stay alive from here on too, before the promise's own turn comes.

@@ -5,13 +5,13 @@
  * first one owned (a ring, its journals) is gone.
  */
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
-import { releaseProxy, wrap, type Remote } from 'comlink';
+import { releaseProxy, transfer, wrap, type Remote } from 'comlink';
 import type { Piscina } from 'piscina';
 import { JournalError } from '../platform/errors.js';
 import { selectPlatform } from '../platform/select.js';
 import type { RemoteWriter } from '../workers/entry.js';
 import { endpointOf } from '../workers/protocol/endpoint.js';
-import { valueOf, type Outcome, type StartWriterTask, type WriterControl, type WriterStarted } from '../workers/protocol/messages.js';
+import { valueOf, type Attached, type Outcome, type StartWriterTask, type WriterControl, type WriterStarted, type WriteSideRequest } from '../workers/protocol/messages.js';
 import { createPool, destroyPool } from './worker-pool.js';
 
 export interface DedicatedWorkerOptions {
@@ -89,6 +89,11 @@ export class DedicatedWorker {
       this.#waiting.delete(reject);
       if (this.#waiting.size === 0) this.#port.unref();
     }
+  }
+
+  /** `call('attach')` with what moves to the thread. */
+  attach(request: WriteSideRequest, moved: MessagePort[]): Promise<Attached> {
+    return this.call('attach', transfer(request, moved as never));
   }
 
   async close(): Promise<void> {

@@ -6,6 +6,9 @@
  * | `tidemark:backend` | `{ kind, reason }` once per scheduler, when its backend is chosen |
  * | `tidemark:journal:open` | `{ path, end, records, created, torn, directActive }` |
  * | `tidemark:journal:poisoned` | `{ path, error }` |
+ * | `tidemark:journal:segment` | `{ path, base, origin }` a segment was put in place: recycled, zeroed or plain |
+ * | `tidemark:journal:trim` | `{ path, before, segments }` the log now begins at LSN `before` |
+ * | `tidemark:journal:space` | `{ path, error }` no room for a further segment; once, until there is room again |
  * | `tidemark:journal:close` | `{ path, end }` |
  */
 import { channel } from 'node:diagnostics_channel';
@@ -14,6 +17,9 @@ const channels = {
   backend: channel('tidemark:backend'),
   open: channel('tidemark:journal:open'),
   poisoned: channel('tidemark:journal:poisoned'),
+  segment: channel('tidemark:journal:segment'),
+  trim: channel('tidemark:journal:trim'),
+  space: channel('tidemark:journal:space'),
   close: channel('tidemark:journal:close'),
 } as const;
 

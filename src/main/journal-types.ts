@@ -38,7 +38,27 @@ export interface SharedJournalHandle {
   readonly directReason: string;
 }
 
+/** What there is of segments, and how they came to be, since the journal was opened. */
+export interface SegmentStats {
+  /** Segments of the log, those in place ahead of it included. */
+  readonly segments: number;
+  /** Trimmed segments that wait to be used again. */
+  readonly spareSegments: number;
+  /** Segments in place ahead of the one that is written. */
+  readonly segmentsAhead: number;
+  readonly segmentsRecycled: number;
+  /** New ones, written with zeros in full. */
+  readonly segmentsZeroed: number;
+  /** New ones with reserved space, written with zeros in part or not at all. */
+  readonly segmentsPlain: number;
+  readonly segmentsTrimmed: number;
+  /** No room for a further segment is to be had: appends that need it fail with `TIDEMARK_NO_SPACE`. */
+  readonly diskFull: boolean;
+}
+
 export type JournalStats = Readonly<Record<Statistic, number>> & {
+  /** Only in the layout that has segments, and in the thread that opened the journal. */
+  readonly segments?: SegmentStats;
   readonly reservedLsn: number;
   readonly writtenLsn: number;
   readonly durableLsn: number;

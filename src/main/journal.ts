@@ -6,7 +6,7 @@ import type { Advice } from '../platform/platform.js';
 import { selectPlatform } from '../platform/select.js';
 import { ControlBlock, POISON, STATISTICS, type Statistic } from '../workers/protocol/control-block.js';
 import { LOG_BUFFER_ALIGNMENT, LogBuffer, type RecordBytes, type SharedLogBuffer } from '../workers/protocol/log-buffer.js';
-import type { AdviseTask, CloseJournalTask, OpenedJournal, OpenJournalTask } from '../workers/protocol/messages.js';
+import type { Detached } from '../workers/protocol/messages.js';
 import { Appender, type AckLevel } from './appender.js';
 import { report } from './diagnostics.js';
 import { followJournal, type FollowOptions } from './follow.js';
@@ -15,14 +15,14 @@ import { ADVICE, journalOptions, type JournalOptions, type ResolvedJournalOption
 import type { JournalBackend, JournalStats, OpenReport, SharedJournalHandle, Submission } from './journal-types.js';
 import * as check from './options.js';
 import type { JournalRecord } from './reader.js';
-import { defaultScheduler, type IoScheduler, type WriterSeat } from './scheduler.js';
+import { defaultScheduler, type WriterSeat } from './scheduler.js';
+import { openStorage, type JournalStorage, type Layout, type TrimOptions } from './storage.js';
 
 /** What the thread that opened the journal has and attached threads have not. */
 interface Owner {
-  readonly scheduler: IoScheduler;
   readonly seat: WriterSeat;
   readonly id: number;
-  readonly opened: OpenedJournal;
+  readonly storage: JournalStorage;
 }
 
 let nextId = 1;
@@ -60,15 +60,7 @@ export class Journal {
     const scheduler = options.scheduler ?? defaultScheduler();
     await scheduler.backend();
     const control = ControlBlock.create();
-    const log = createLogBuffer(resolved.logBufferBytes);
-    const opened = await scheduler.runFileTask<OpenedJournal>({
-      role: 'open-journal',
-      path: absolute,
-      create: resolved.create,
-      mode: resolved.mode,
-      direct: resolved.direct,
-      shared: { control: control.buffer, log },
-    } satisfies OpenJournalTask);
+    const storage = await openStorage({ scheduler, path: absolute, options: resolved, control, log: createLogBuffer(resolved.logBufferBytes) });
     const id = nextId++;
     let journal: Journal | undefined;
     let seat: WriterSeat | undefined;
@@ -80,23 +72,18 @@ export class Journal {
         },
         close: () => journal?.close() ?? Promise.resolve(),
       });
-      journal = new Journal(absolute, resolved, control, log, { scheduler, seat, id, opened });
-      const { registered } = await seat.worker.call('attach', {
-        id,
-        shared: { control: control.buffer, log },
-        file: opened.file,
-        preallocateBytes: resolved.preallocate,
-        groupCommitWindowUs: resolved.groupCommitWindow,
-      });
+      journal = new Journal(absolute, resolved, control, storage.log, { seat, id, storage });
+      const { request, transfer } = storage.writeSide(id, resolved.groupCommitWindow);
+      const { registered } = await seat.worker.attach(request, transfer);
       journal.#backend = { ...seat.backend, registeredBuffer: registered };
       journal.#handle = { ...journal.#handle, backend: journal.#backend };
+      storage.attached({ writer: seat, id });
     } catch (error) {
       seat?.leave();
-      const task: CloseJournalTask = { role: 'close-journal', path: absolute, file: opened.file, end: undefined };
-      await scheduler.runFileTask(task);
+      await storage.close(undefined, undefined);
       throw error;
     }
-    report('open', { path: absolute, end: opened.end, ...journal.openReport, directActive: journal.directActive });
+    report('open', { path: absolute, end: storage.opened.end, ...journal.openReport, directActive: journal.directActive });
     return journal;
   }
 
@@ -125,8 +112,8 @@ export class Journal {
     this.#failure = new JournalFailure(control, path);
     this.#owner = 'seat' in from ? from : undefined;
     this.#backend = 'seat' in from ? { ...from.seat.backend, registeredBuffer: false } : from.backend;
-    this.directActive = 'seat' in from ? from.opened.file.direct : from.directActive;
-    this.directReason = 'seat' in from ? directReason(from.opened) : from.directReason;
+    this.directActive = 'seat' in from ? from.storage.direct : from.directActive;
+    this.directReason = 'seat' in from ? directReason(from.storage) : from.directReason;
     const { threads } = selectPlatform();
     this.#slot = control.claimSlot(threads.currentId(), (thread) => threads.isAlive(thread));
     if (this.#slot < 0) {
@@ -220,6 +207,16 @@ export class Journal {
     return this.#control.durableLsn;
   }
 
+  /** `segments` or `file`. */
+  get layout(): Layout {
+    return this.#handle.log.segmentBytes === undefined ? 'file' : 'segments';
+  }
+
+  /** LSN of the oldest record's place: what lies before was trimmed. Undefined in an attached thread. */
+  get firstLsn(): number | undefined {
+    return this.#owner?.storage.firstLsn;
+  }
+
   /** Which backend writes, and why. */
   get backend(): JournalBackend {
     return this.#backend;
@@ -228,7 +225,7 @@ export class Journal {
   /** What opening found; undefined in an attached thread. */
   get openReport(): OpenReport | undefined {
     if (this.#owner === undefined) return undefined;
-    const { created, records, filesystem, torn } = this.#owner.opened;
+    const { created, records, filesystem, torn } = this.#owner.storage.opened;
     return { created, records, filesystem, torn };
   }
 
@@ -237,8 +234,10 @@ export class Journal {
     const counters = Object.fromEntries(STATISTICS.map((name) => [name, this.#control.statistic(name)])) as Record<Statistic, number>;
     const reservedLsn = this.reservedLsn;
     const durableLsn = this.durableLsn;
+    const segments = this.#owner?.storage.stats();
     return {
       ...counters,
+      ...(segments === undefined ? {} : { segments }),
       reservedLsn,
       writtenLsn: this.#control.writtenLsn,
       durableLsn,
@@ -251,12 +250,14 @@ export class Journal {
 
   // ---- space and advice ------------------------------------------------------------------------------------------
 
-  /** Writes zeros until at least `bytes` of prepared space lie ahead of the log. Stops early, silently, on a full disk. */
+  /**
+   * Writes zeros until at least `bytes` of prepared space lie ahead of the log: in whole segments, where it has those.
+   * Stops early on a full disk; appends go on, and `stats()` tells.
+   */
   async preallocate(bytes: number): Promise<void> {
     check.required('bytes', bytes, 'a number of bytes');
     check.integer('bytes', bytes, 0, 1, Number.MAX_SAFE_INTEGER);
-    const { seat, id } = this.#ownerOnly('preallocate');
-    await seat.worker.call('prepare', id, bytes);
+    await this.#ownerOnly('preallocate').storage.preallocate(bytes);
   }
 
   /** Tells the kernel how a range of the file will be read (posix_fadvise(2)). `bytes` 0 means to the end. */
@@ -266,8 +267,19 @@ export class Journal {
     check.checkKeys('range', range, ['offset', 'bytes']);
     const offset = check.integer('range.offset', range.offset, 0, 0, Number.MAX_SAFE_INTEGER);
     const bytes = check.integer('range.bytes', range.bytes, 0, 0, Number.MAX_SAFE_INTEGER);
-    const { scheduler, opened } = this.#ownerOnly('advise');
-    await scheduler.runFileTask({ role: 'advise', descriptor: opened.file.descriptor, offset, bytes, advice } satisfies AdviseTask);
+    await this.#ownerOnly('advise').storage.advise(advice, offset, bytes);
+  }
+
+  /**
+   * Drops the oldest records: whole segments that lie below `lsn` and are full and durable. They are kept to be used again
+   * (`spareSegments`) or deleted, one durable step after the other. What a follower in this process still reads is kept,
+   * unless `force` is set. Rejects with `TIDEMARK_NOT_SUPPORTED` in the file layout.
+   */
+  async trimBefore(lsn: number, options: TrimOptions = {}): Promise<void> {
+    check.lsn('lsn', lsn);
+    check.checkKeys('options', options, ['force']);
+    const force = check.boolean('options.force', options.force, false);
+    await this.#ownerOnly('trimBefore').storage.trimBefore(lsn, { force });
   }
 
   // ---- other threads and followers -------------------------------------------------------------------------------
@@ -327,20 +339,15 @@ export class Journal {
     this.#control.close();
     await this.#drained(() => this.#control.sealReservations(this.durableLsn));
     const end = this.durableLsn;
+    await owner.storage.stop();
     // A writer thread that has ended has nothing left to detach; the files are closed all the same.
-    const detached = owner.seat.worker.call('detach', owner.id).catch((error: unknown) => asError(error));
-    const failure = await detached;
+    const detached: Detached | Error = await owner.seat.worker.call('detach', owner.id).catch((error: unknown) => asError(error));
     owner.seat.leave();
-    const task: CloseJournalTask = {
-      role: 'close-journal',
-      path: this.path,
-      file: owner.opened.file,
-      end: this.#failure.poisoned() === undefined ? end : undefined,
-    };
-    await owner.scheduler.runFileTask(task);
+    const poisoned = this.#failure.poisoned() !== undefined;
+    await owner.storage.close(poisoned ? undefined : end, detached instanceof Error ? undefined : detached);
     this.#end();
     report('close', { path: this.path, end });
-    if (failure instanceof Error && !(failure instanceof JournalError)) throw failure;
+    if (detached instanceof Error && !(detached instanceof JournalError)) throw detached;
   }
 
   /** Waits until `isDone`, looking again at each move of the durable watermark; gives up when the journal is poisoned. */
@@ -367,8 +374,8 @@ export class Journal {
   }
 }
 
-function directReason(opened: OpenedJournal): string {
-  if (opened.file.direct) return `direct IO with sectors of ${opened.file.sectorBytes} bytes`;
+function directReason({ direct, sectorBytes, opened }: JournalStorage): string {
+  if (direct) return `direct IO with sectors of ${sectorBytes} bytes`;
   return opened.directRefused ?? 'direct IO was not asked for';
 }
 

@@ -7,7 +7,7 @@ import { assert } from '../platform/errors.js';
 import type { Platform } from '../platform/platform.js';
 import { BlockingJournal } from './file-layout/blocking-journal.js';
 import { WriteSide } from './file-layout/write-side.js';
-import type { Attached, SegmentFile, WriterControl, WriterStarted, WriteSideRequest } from './protocol/messages.js';
+import type { Attached, Detached, SegmentFile, WriterControl, WriterStarted, WriteSideRequest } from './protocol/messages.js';
 import { sealing } from './sealer.js';
 import { BlockingEngine } from './segment-layout/blocking-engine.js';
 import { SegmentsJournal } from './segment-layout/journal.js';
@@ -36,11 +36,12 @@ export class BlockingWriter implements WriterControl {
     assert(this.#journals.size === 0, 'no journal is attached when its writer closes');
   }
 
-  async detach(id: number): Promise<void> {
+  async detach(id: number): Promise<Detached> {
     const journal = this.#journals.get(id);
     assert(journal !== undefined, 'only an attached journal is detached');
-    await journal.end();
+    const position = await journal.end();
     this.#journals.delete(id);
+    return { position };
   }
 
   prepare(id: number, bytes: number): Promise<void> {

@@ -7,7 +7,7 @@
  */
 import { assert } from '../platform/errors.js';
 import type { Platform, Ring, RingFile } from '../platform/platform.js';
-import type { Attached, FileWriteSideRequest, SegmentFile, SegmentsWriteSideRequest, WriterControl, WriterStarted, WriteSideRequest } from './protocol/messages.js';
+import type { Attached, Detached, FileWriteSideRequest, SegmentFile, SegmentsWriteSideRequest, WriterControl, WriterStarted, WriteSideRequest } from './protocol/messages.js';
 import { RingJournal, type RingQueue } from './file-layout/ring-journal.js';
 import { sealing } from './sealer.js';
 import { SegmentsJournal, type WriteEngine } from './segment-layout/journal.js';
@@ -73,10 +73,10 @@ export class RingOwner implements WriterControl, RingQueue {
     this.#ring.close();
   }
 
-  async detach(id: number): Promise<void> {
+  async detach(id: number): Promise<Detached> {
     const seated = this.#journals.get(id);
     assert(seated !== undefined, 'only an attached journal is detached');
-    await seated.journal.end();
+    const position = await seated.journal.end();
     this.#journals.delete(id);
     if (seated.fileSlot >= 0) {
       this.#ring.setFile(seated.fileSlot, -1);
@@ -86,6 +86,7 @@ export class RingOwner implements WriterControl, RingQueue {
       this.#ring.setBuffer(seated.bufferSlot, 0, 0);
       this.#bufferSlots.free(seated.bufferSlot);
     }
+    return { position };
   }
 
   async prepare(id: number, bytes: number): Promise<void> {

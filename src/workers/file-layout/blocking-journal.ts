@@ -18,9 +18,9 @@ export class BlockingJournal {
     this.loop = new JournalLoop(side, platform.threads, () => this.#step());
   }
 
-  end(): Promise<void> {
+  end(): Promise<undefined> {
     this.loop.end();
-    return Promise.resolve();
+    return Promise.resolve(undefined);
   }
 
   async prepare(bytes: number): Promise<void> {

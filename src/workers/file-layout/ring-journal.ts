@@ -52,13 +52,14 @@ export class RingJournal {
   }
 
   /** Ends the loop; settles when nothing of this journal is in flight any more. */
-  async end(): Promise<void> {
+  async end(): Promise<undefined> {
     this.loop.end();
     this.#stopPreparing();
-    if (this.#operations === 0) return;
+    if (this.#operations === 0) return undefined;
     await new Promise<void>((resolve) => {
       this.#onIdle = resolve;
     });
+    return undefined;
   }
 
   #step(): boolean {

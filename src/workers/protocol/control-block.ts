@@ -99,7 +99,7 @@ export const POISON = {
 export type PoisonKind = (typeof POISON)[keyof typeof POISON];
 
 /** System calls that a poisoning may name; the control block carries the index. */
-export const POISON_SYSCALLS = ['unknown', 'write', 'fdatasync', 'pwrite', 'io_uring_enter'] as const;
+export const POISON_SYSCALLS = ['unknown', 'write', 'fdatasync', 'pwrite', 'io_uring_enter', 'segment'] as const;
 export type PoisonSyscall = (typeof POISON_SYSCALLS)[number];
 
 export interface Poison {

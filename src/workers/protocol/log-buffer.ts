@@ -236,6 +236,7 @@ export class Producer {
    */
   #reserve(bytes: number, roomBytes = bytes): number {
     let expected = this.#seenEnd;
+    this.#lacksSegment = false;
     // Any earlier end is a valid lower bound: this reservation cannot begin before it.
     this.#control.enter(this.#slot, expected);
     for (;;) {

@@ -82,6 +82,8 @@ export interface SegmentsWriteSideRequest extends WriteSideCommon {
 export type WriterNews =
   /** Writing of this segment has begun. */
   | { readonly kind: 'entered'; readonly base: number }
+  /** The log has passed the middle of the segment that it is in. */
+  | { readonly kind: 'half' }
   /** The segment is full and durable; nothing is written to it any more. */
   | { readonly kind: 'filled'; readonly base: number };
 
@@ -92,11 +94,16 @@ export interface Attached {
   readonly registered: boolean;
 }
 
+export interface Detached {
+  /** Where the log of a segment journal stands. */
+  readonly position: LogPosition | undefined;
+}
+
 /** The control plane of a dedicated worker, called through comlink. Never on the path of a record. */
 export interface WriterControl {
   attach(request: WriteSideRequest): Attached;
   /** Ends the write side. All that was reserved is durable, or the journal is poisoned. */
-  detach(id: number): Promise<void>;
+  detach(id: number): Promise<Detached>;
   /** Writes zeros until at least `bytes` are prepared ahead of the log. */
   prepare(id: number, bytes: number): Promise<void>;
   /** Hands over a segment that was put in place behind the last one. */

@@ -1,6 +1,5 @@
 /** The directory of a segment journal: what lies in it, trimming, closing. Runs in a file worker. */
-import { readdirSync, renameSync, unlinkSync, type Dirent } from 'node:fs';
-import { lstatSync } from 'node:fs';
+import { lstatSync, readdirSync, renameSync, unlinkSync, type Dirent } from 'node:fs';
 import { join } from 'node:path';
 import { ENOENT, fromNodeError } from '../../platform/errno.js';
 import { IoError } from '../../platform/errors.js';
@@ -13,8 +12,13 @@ import { baseOfName, closingFrames, Geometry, MARK_FLAG, segmentName, SPARE_SUFF
 import { awaitRelease, notAFile } from '../opening.js';
 import type { SegmentEntry } from './verdict.js';
 
+export interface ListedSegment extends SegmentEntry {
+  /** When it was last written, milliseconds since 1970. */
+  readonly changedMs: number;
+}
+
 export interface DirectoryListing {
-  readonly segments: readonly SegmentEntry[];
+  readonly segments: readonly ListedSegment[];
   /** Names of spare files. */
   readonly spares: readonly string[];
   /** Other names. */
@@ -23,7 +27,7 @@ export interface DirectoryListing {
 
 /** What lies in a journal's directory. Throws where a segment's name leads to something else than a regular file. */
 export function listDirectory(directory: string): DirectoryListing {
-  const segments: SegmentEntry[] = [];
+  const segments: ListedSegment[] = [];
   const spares: string[] = [];
   const others: string[] = [];
   for (const entry of readDirectory(directory)) {
@@ -31,7 +35,8 @@ export function listDirectory(directory: string): DirectoryListing {
     if (base !== undefined) {
       // Not followed: a link would lead out of the journal.
       if (!entry.isFile()) throw notAFile(join(directory, entry.name));
-      segments.push({ base, sizeBytes: lstatSync(join(directory, entry.name)).size });
+      const { size, mtimeMs } = lstatSync(join(directory, entry.name));
+      segments.push({ base, sizeBytes: size, changedMs: mtimeMs });
     } else if (entry.name.endsWith(SPARE_SUFFIX) && entry.isFile()) spares.push(entry.name);
     else others.push(entry.name);
   }

@@ -4,7 +4,7 @@ import { assert } from '../../platform/errors.js';
 import { EAGAIN, EINTR, EIO } from '../../platform/errno.js';
 import type { Threads } from '../../platform/platform.js';
 import type { PoisonSyscall } from '../protocol/control-block.js';
-import type { SegmentFile, WriterNews } from '../protocol/messages.js';
+import type { LogPosition, SegmentFile, WriterNews } from '../protocol/messages.js';
 import { JournalLoop } from '../writer-loop.js';
 import type { Extent, SegmentsWriteSide } from './write-side.js';
 
@@ -44,6 +44,7 @@ export class SegmentsJournal {
   #operations = 0;
   #onIdle: (() => void) | undefined;
   #enteredBase = -1;
+  #halfTold = false;
   #proofTimer: NodeJS.Timeout | undefined;
 
   constructor(side: SegmentsWriteSide, engine: WriteEngine, threads: Threads, news: MessagePort) {
@@ -59,7 +60,7 @@ export class SegmentsJournal {
   }
 
   /** Ends the loop; settles when nothing of this journal is in flight any more. */
-  async end(): Promise<void> {
+  async end(): Promise<LogPosition> {
     this.loop.end();
     clearTimeout(this.#proofTimer);
     if (this.#operations > 0) {
@@ -68,6 +69,7 @@ export class SegmentsJournal {
       });
     }
     this.#news.close();
+    return this.#side.position;
   }
 
   #step(): boolean {
@@ -88,7 +90,12 @@ export class SegmentsJournal {
     this.#writes++;
     if (extent.segment.base !== this.#enteredBase) {
       this.#enteredBase = extent.segment.base;
+      this.#halfTold = false;
       this.#tell({ kind: 'entered', base: extent.segment.base });
+    }
+    if (!this.#halfTold && extent.offset >= this.#side.geometry.segmentBytes / 2) {
+      this.#halfTold = true;
+      this.#tell({ kind: 'half' });
     }
     this.#write(flight, 0, 0);
   }

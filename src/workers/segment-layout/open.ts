@@ -22,18 +22,20 @@ import {
 import {
   closingBytes, closingFrames, encodeMark, encodePad, Geometry, MARK_BYTES, MARK_FLAG, sealFrame, segmentName, SEGMENT_HEADER_BYTES, type CommitMark,
 } from '../protocol/segment.js';
-import { readFooter } from '../protocol/segment-walk.js';
 import { listDirectory, removeSpares } from './directory.js';
 import { prepareSegment } from './prepare.js';
-import { describeFinding, examineSegments } from './recovery.js';
-import { runBlocking, SegmentSource } from './source.js';
-import type { LogState, SegmentsVerdict } from './verdict.js';
+import { examineBlocking } from './recovery.js';
+import { SegmentSource } from './source.js';
+import { describeFinding, type LogState, type SegmentsVerdict } from './verdict.js';
 
 /** A new journal's first segment is written with zeros up to here before the first append; the rest is reserved space. */
 const FIRST_ZERO_BYTES = 16 * 1024 * 1024;
 
 /** Sectors of buffered writes: none is written twice, as with direct ones. */
 const BUFFERED_SECTOR_BYTES = 512;
+
+/** Writes of a killed process may be under way in no more segments than these: one or two, and those prepared. */
+const LOCKED_SEGMENTS_MAX = 4;
 
 /** More spares than this are left-overs. */
 const SPARES_MAX = 64;
@@ -83,7 +85,7 @@ class Opening {
   #begin(created: boolean): OpenedSegments {
     const log: LogState = {
       journalId: randomBytes(JOURNAL_ID_BYTES), segmentBytes: this.#task.segmentBytes, firstBase: 0, end: SEGMENT_HEADER_BYTES, records: 0, recordsEver: 0,
-      lastRecordLsn: 0, segmentRecords: 0, markNumber: 0, provenLsn: SEGMENT_HEADER_BYTES, windowBytes: this.#task.windowBytes, closed: false, prepared: [],
+      lastRecordLsn: 0, segmentRecords: 0, markNumber: 0, endInPlace: true, provenLsn: SEGMENT_HEADER_BYTES, windowBytes: this.#task.windowBytes, closed: false, prepared: [],
     };
     const filesystem = this.#files.filesystem(this.#lock);
     // Whether direct IO is to be had shows on a file.
@@ -114,36 +116,26 @@ class Opening {
   #continue(): OpenedSegments {
     const { path } = this.#task;
     // The kernel may still have writes of a killed process in hand: they hold the locks of the newest segments.
-    const listed = listDirectory(path);
-    const newest = this.#lockNewest(listed.segments.map(({ base }) => base).slice(-3));
+    const listing = listDirectory(path);
+    for (const { base } of listing.segments.slice(-LOCKED_SEGMENTS_MAX)) this.#files.close(this.#openSegment(base, false).descriptor);
+    const source = new SegmentSource(this.#files, path);
+    let verdict: SegmentsVerdict;
     try {
-      const listing = listDirectory(path);
-      const source = new SegmentSource(this.#files, path);
-      try {
-        const verdict = runBlocking(examineSegments(listing.segments, { depth: 'tail' }), source);
-        const log = this.#settle(verdict);
-        const filled = filledSegments(source, listing.segments.map(({ base }) => base), log);
-        return this.#resume(log, verdict, filled, listing.spares);
-      } finally {
-        source.close();
-      }
+      verdict = examineBlocking(listing.segments, { depth: 'tail' }, (request) => source.read(request));
     } finally {
-      for (const descriptor of newest) this.#files.close(descriptor);
+      source.close();
     }
-  }
-
-  #lockNewest(bases: readonly number[]): number[] {
-    return bases.map((base) => {
-      const { descriptor } = this.#openSegment(base, false);
-      return descriptor;
-    });
+    const log = this.#settle(verdict);
+    const active = new Geometry(log.segmentBytes).baseOf(log.end);
+    const filled = listing.segments.filter(({ base }) => base < active).map(({ base, changedMs }) => ({ base, filledMs: changedMs }));
+    return this.#resume(log, verdict, filled, listing.spares);
   }
 
   /** Opens a segment and takes its lock. */
   #openSegment(base: number, dsync: boolean): SegmentFile {
     const name = join(this.#task.path, segmentName(base));
     const descriptor = this.#files.open(name, { write: true, noFollow: true, dsync });
-    const holder = lockPatiently(this.#files, descriptor, ({ pid }) => pid !== process.pid);
+    const holder = lockPatiently(this.#files, descriptor, () => true);
     if (holder === undefined) return { base, descriptor };
     this.#files.close(descriptor);
     throw new JournalError('TIDEMARK_LOCKED', `segment '${name}' is being written in ${holder.description}`, { path: name, holderPid: holder.pid });
@@ -192,7 +184,7 @@ class Opening {
 
   /** Opens the segment that holds the end, made anew if the one before it is full, and those prepared behind it. */
   #takeSegments(log: LogState, active: number): void {
-    const exists = statOf(join(this.#task.path, segmentName(active))) !== undefined;
+    const exists = log.endInPlace;
     this.#segments.push(exists ? this.#openSegment(active, this.#dsync) : this.#make(log, active, false));
     for (const base of exists ? log.prepared : []) this.#segments.push(this.#openSegment(base, this.#dsync));
   }
@@ -324,27 +316,6 @@ function* bodies(geometry: Geometry, log: LogState, from: number, to: number): G
     const end = Math.min(to, geometry.nextBase(base));
     if (start < end) yield { start, end };
   }
-}
-
-/** The full segments before the end, with what their footers tell. Of a long history only the newest are asked. */
-function filledSegments(source: SegmentSource, bases: readonly number[], log: LogState): FilledSegment[] {
-  const geometry = new Geometry(log.segmentBytes);
-  const active = geometry.baseOf(log.end);
-  const format = { geometry, idSum: idChecksum(log.journalId) };
-  const full = bases.filter((base) => base < active);
-  // Their age matters to retention alone, which looks at the oldest first.
-  const oldest = full[0];
-  const footer = oldest === undefined ? undefined : footerOf(source, format, oldest);
-  return full.map((base) => ({ base, filledMs: footer?.clockMs ?? 0 }));
-}
-
-function footerOf(source: SegmentSource, format: { geometry: Geometry; idSum: number }, base: number): CommitMark | undefined {
-  const walk = readFooter(format, base);
-  let step = walk.next(new Uint8Array(0));
-  while (step.done !== true) {
-    step = walk.next('read' in step.value ? source.read(step.value.read) : new Uint8Array(0));
-  }
-  return step.value;
 }
 
 function createDirectory(files: Files, { path, create, mode }: OpenSegmentsTask): boolean {

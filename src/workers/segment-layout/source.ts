@@ -33,10 +33,3 @@ export class SegmentSource {
     return this.#open.descriptor;
   }
 }
-
-/** Runs an examination, answering its requests. */
-export function runBlocking<T>(examination: Generator<SegmentRead, T, Uint8Array>, source: SegmentSource): T {
-  let step = examination.next(new Uint8Array(0));
-  while (step.done !== true) step = examination.next(source.read(step.value));
-  return step.value;
-}

@@ -1,5 +1,6 @@
 /** What recovery says of a journal in the segment layout: plain data, for opening, `verify` and `repair` alike. */
 import type { TailState } from '../protocol/frame-walk.js';
+import { segmentName } from '../protocol/segment.js';
 
 /** A segment file as the directory shows it. */
 export interface SegmentEntry {
@@ -75,3 +76,10 @@ export type SegmentsVerdict =
   /** Damage below what is proven durable, or a segment that is not what it should be. */
   | { readonly kind: 'corrupt'; readonly findings: readonly [Finding, ...Finding[]]; readonly log: LogState | undefined }
   | { readonly kind: 'not-a-journal'; readonly detail: string };
+
+/** A finding in words: what, where, what was expected there and what was found. */
+export function describeFinding({ kind, base, offset, lsn, expected, found, proof }: Finding): string {
+  const what = kind.replace('-', ' ');
+  const where = `segment '${segmentName(base)}', offset ${offset}, LSN ${lsn}`;
+  return `${what} in ${where}: expected ${expected}, found ${found}${proof === undefined ? '' : `; ${proof}`}`;
+}

@@ -10,7 +10,7 @@ import { addressOf, NativeMemory } from '../../platform/ffi.js';
 import { POISON, ControlBlock, type PoisonSyscall } from '../protocol/control-block.js';
 import { idChecksum, OVERHEAD_BYTES } from '../protocol/frame.js';
 import { LOG_BUFFER_ALIGNMENT, LogBuffer } from '../protocol/log-buffer.js';
-import type { SegmentFile, SegmentsWriteSideRequest, SegmentWriting } from '../protocol/messages.js';
+import type { LogPosition, SegmentFile, SegmentsWriteSideRequest, SegmentWriting } from '../protocol/messages.js';
 import { closingBytes, encodeMark, MARK_BYTES, MARK_FLAG, sealFrame, SEGMENT_HEADER_BYTES, type CommitMark, type Geometry } from '../protocol/segment.js';
 import { createSealer, type Sealer } from '../sealer.js';
 
@@ -47,6 +47,7 @@ export class SegmentsWriteSide {
   readonly groupCommitWindowUs: number;
   readonly logAddress: number;
   readonly geometry: Geometry;
+  readonly #journalId: Uint8Array;
   readonly #idSum: number;
   readonly #sealer: Sealer;
   /** In place, by base, from the one being written on. */
@@ -83,6 +84,7 @@ export class SegmentsWriteSide {
     assert(this.log.geometry !== undefined, 'the log of a segment journal knows its segments');
     this.geometry = this.log.geometry;
     assert(this.logAddress % LOG_BUFFER_ALIGNMENT === 0 && LOG_BUFFER_ALIGNMENT % this.writing.sectorBytes === 0, 'the log buffer is aligned to sectors');
+    this.#journalId = position.journalId;
     this.#idSum = idChecksum(position.journalId);
     this.#taken = this.control.writtenLsn;
     assert(this.#taken % this.writing.sectorBytes === 0, 'a writer begins with a sector');
@@ -165,6 +167,18 @@ export class SegmentsWriteSide {
   /** The log up to the end of the extent is on stable storage: its frames are durable, the window before it is free. */
   durable(extent: Extent): void {
     this.control.advance({ written: extent.frameEnd, durable: extent.frameEnd, released: extent.end });
+  }
+
+  /** Where the log stands, for whoever writes the last mark. Nothing is in flight any more. */
+  get position(): LogPosition {
+    const { records } = this.#sealer;
+    return {
+      journalId: this.#journalId,
+      recordsEver: this.#recordsBefore + records,
+      lastRecordLsn: this.#lastRecord(this.#taken),
+      segmentRecords: this.#segmentRecordsBefore + records,
+      markNumber: this.#markNumber,
+    };
   }
 
   /** What the last marks leave unproven is worth a mark of its own once nothing else is to be done. */

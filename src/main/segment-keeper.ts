@@ -1,0 +1,296 @@
+/**
+ * Keeps a segment journal supplied with segments, and trims it: decides what is prepared when, and has file workers do it.
+ *
+ * A trimmed segment is the best next one: overwriting it costs nothing but its header. Without one, a new file is written
+ * with zeros as long as there is time, and handed over as it is when the log comes near. In a burst, when segments fill
+ * faster than zeros could be written, there are none: the file has its space reserved and grows plainly.
+ */
+import { EDQUOT, ENOSPC } from '../platform/errno.js';
+import { IoError } from '../platform/errors.js';
+import { POISON, type ControlBlock } from '../workers/protocol/control-block.js';
+import {
+  PACE, type CloseDescriptorTask, type FilledSegment, type OpenedSegments, type PreparedSegment, type PrepareSegmentTask, type SegmentFile,
+  type SegmentMaking, type SegmentOrigin, type TrimSegmentsTask, type WriterNews,
+} from '../workers/protocol/messages.js';
+import { report } from './diagnostics.js';
+import type { RetentionOptions } from './journal-options.js';
+import type { SegmentStats } from './journal-types.js';
+import type { IoScheduler } from './scheduler.js';
+import type { Seat } from './storage.js';
+
+/** Segments that fill within this time are a burst: zeros would take the bandwidth that the log needs. */
+const BURST_MS = 1000;
+
+/** While the disk is full, a segment is tried for this often. */
+const RETRY_MS = 250;
+
+/** Segments in place behind the one that is written: more of them where they fill quickly. */
+const AHEAD = 1;
+const AHEAD_IN_BURST = 2;
+
+export class SegmentKeeper {
+  readonly #scheduler: IoScheduler;
+  readonly #control: ControlBlock;
+  readonly #making: SegmentMaking;
+  readonly #options: RetentionOptions;
+  #seat: Seat | undefined;
+  /** Full segments, oldest first. */
+  readonly #filled: FilledSegment[];
+  /** The segment that is written and those behind it. */
+  readonly #inPlace: SegmentFile[];
+  readonly #spares: string[];
+  readonly #pace = new SharedArrayBuffer(4);
+  readonly #followers = new Map<object, number>();
+  readonly #made: Record<SegmentOrigin, number> = { recycled: 0, zeroed: 0, plain: 0 };
+  #trimmed = 0;
+  #enteredMs = performance.now();
+  #lifetimeMs = Infinity;
+  #half = false;
+  #preparing: Promise<void> | undefined;
+  #trimming: Promise<void> = Promise.resolve();
+  /** File tasks whose end nobody else awaits. */
+  readonly #closing = new Set<Promise<unknown>>();
+  #retry: NodeJS.Timeout | undefined;
+  readonly #ageCheck: NodeJS.Timeout | undefined;
+  #stopped = false;
+
+  constructor(scheduler: IoScheduler, control: ControlBlock, opened: OpenedSegments, options: RetentionOptions, making: SegmentMaking) {
+    this.#scheduler = scheduler;
+    this.#control = control;
+    this.#making = making;
+    this.#options = options;
+    this.#filled = [...opened.filled];
+    this.#inPlace = [...opened.segments];
+    this.#spares = [...opened.spares];
+    if (options.retainMs !== undefined) {
+      this.#ageCheck = setInterval(() => void this.#retain(), Math.min(Math.max(options.retainMs / 4, 100), 60_000));
+      this.#ageCheck.unref();
+    }
+  }
+
+  get inPlace(): readonly SegmentFile[] {
+    return this.#inPlace;
+  }
+
+  /** Base of the oldest segment. */
+  get firstBase(): number {
+    return this.#filled[0]?.base ?? this.#inPlace[0]?.base ?? 0;
+  }
+
+  start(seat: Seat): void {
+    this.#seat = seat;
+    void this.#retain();
+    this.#supply();
+  }
+
+  hear(news: WriterNews): void {
+    if (news.kind === 'entered') this.#entered(news.base);
+    else if (news.kind === 'half') this.#half = true;
+    else this.#filledUp(news.base);
+    this.#supply();
+  }
+
+  stats(): SegmentStats {
+    return {
+      segments: this.#filled.length + this.#inPlace.length,
+      spareSegments: this.#spares.length,
+      segmentsAhead: this.#ahead,
+      segmentsRecycled: this.#made.recycled,
+      segmentsZeroed: this.#made.zeroed,
+      segmentsPlain: this.#made.plain,
+      segmentsTrimmed: this.#trimmed,
+      diskFull: this.#control.diskFull,
+    };
+  }
+
+  // ---- supply ----------------------------------------------------------------------------------------------------
+
+  #entered(base: number): void {
+    const now = performance.now();
+    if (this.#inPlace[0]?.base !== base) {
+      this.#lifetimeMs = now - this.#enteredMs;
+      this.#enteredMs = now;
+      this.#half = false;
+    }
+  }
+
+  #filledUp(base: number): void {
+    const [segment] = this.#inPlace;
+    if (segment?.base !== base) return;
+    this.#inPlace.shift();
+    this.#filled.push({ base, filledMs: Date.now() });
+    this.#run({ role: 'close-descriptor', descriptor: segment.descriptor });
+    void this.#retain();
+  }
+
+  /** In place behind the segment that is written, which may not have told yet that it is full. */
+  get #ahead(): number {
+    const base = this.#control.durableLsn - (this.#control.durableLsn % this.#making.segmentBytes);
+    return this.#inPlace.filter((segment) => segment.base > base).length;
+  }
+
+  get #bursting(): boolean {
+    return Math.min(this.#lifetimeMs, this.#half ? 2 * (performance.now() - this.#enteredMs) : Infinity) < BURST_MS;
+  }
+
+  /** Sees to it that the next segment is in place before it is needed. */
+  #supply(): void {
+    if (this.#stopped || this.#seat === undefined || this.#retry !== undefined) return;
+    const wanted = this.#bursting ? AHEAD_IN_BURST : AHEAD;
+    if (this.#preparing !== undefined) {
+      if (this.#ahead === 0 && this.#half) this.#setPace(PACE.hurry);
+      return;
+    }
+    // What is recycled costs next to nothing; a new file is made when the one before it is half full.
+    if (this.#ahead >= wanted || (!this.#half && this.#ahead === 0 && this.#spares.length === 0 && !this.#bursting)) return;
+    const zeroBytes = this.#bursting ? 0 : this.#making.segmentBytes;
+    this.#preparing = this.#prepare(zeroBytes).then((done) => {
+      this.#preparing = undefined;
+      if (done) this.#supply();
+    });
+  }
+
+  #setPace(pace: number): void {
+    const word = new Int32Array(this.#pace);
+    Atomics.store(word, 0, pace);
+    Atomics.notify(word, 0);
+  }
+
+  /** Puts one more segment in place; false when that could not be done. */
+  async #prepare(zeroBytes: number): Promise<boolean> {
+    const last = this.#inPlace.at(-1);
+    const seat = this.#seat;
+    if (last === undefined || seat === undefined) return false;
+    this.#setPace(PACE.calm);
+    const base = last.base + this.#making.segmentBytes;
+    const spare = this.#spares.shift();
+    const task: PrepareSegmentTask = {
+      role: 'prepare-segment', making: this.#making, base, spare, zeroBytes, pace: this.#pace, control: this.#control.buffer,
+    };
+    try {
+      const { segment, origin } = await this.#scheduler.runFileTask<PreparedSegment>(task);
+      this.#made[origin]++;
+      this.#inPlace.push(segment);
+      await seat.writer.worker.call('addSegment', seat.id, segment);
+      report('segment', { path: this.#making.directory, base, origin });
+      return true;
+    } catch (error) {
+      this.#failed(error);
+      return false;
+    }
+  }
+
+  /** Nothing is lost: the log goes on up to the end of the last segment, and further when there is room again. */
+  #failed(error: unknown): void {
+    if (this.#stopped || this.#control.poisonKind !== POISON.none) return;
+    if (error instanceof IoError && (error.errno === ENOSPC || error.errno === EDQUOT)) {
+      if (!this.#control.diskFull) report('space', { path: this.#making.directory, error });
+      this.#control.setDiskFull(true);
+      this.#retry = setTimeout(() => {
+        this.#retryNow();
+      }, RETRY_MS);
+      this.#retry.unref();
+      return;
+    }
+    if (error instanceof IoError) this.#control.poison(POISON.io, error.errno, 'segment');
+    else this.#control.poison(POISON.internal);
+    process.emitWarning(error instanceof Error ? error : new Error(String(error)));
+  }
+
+  #retryNow(): void {
+    clearTimeout(this.#retry);
+    this.#retry = undefined;
+    this.#half = true;
+    this.#supply();
+  }
+
+  /** Has `bytes` of segments, written with zeros, in place behind the one that is written. */
+  async preallocate(bytes: number): Promise<void> {
+    while (!this.#stopped && this.#control.spaceEnd - this.#control.reservedLsn < bytes) {
+      await this.#preparing;
+      this.#preparing = this.#prepare(this.#making.segmentBytes).then(() => {
+        this.#preparing = undefined;
+      });
+      await this.#preparing;
+      if (this.#control.diskFull) return;
+    }
+  }
+
+  // ---- trimming --------------------------------------------------------------------------------------------------
+
+  followerAt(follower: object, lsn: number | undefined): void {
+    if (lsn === undefined) this.#followers.delete(follower);
+    else this.#followers.set(follower, lsn);
+    void this.#retain();
+  }
+
+  /** Trims full segments that lie below `lsn` as a whole. */
+  trimBefore(lsn: number, force: boolean): Promise<void> {
+    const { segmentBytes } = this.#making;
+    const floor = force ? lsn : Math.min(lsn, ...this.#followers.values());
+    return this.#trim(() => this.#filled.filter(({ base }) => base + segmentBytes <= floor).length);
+  }
+
+  /** Trims what the options no longer retain. */
+  #retain(): Promise<void> {
+    const { retainBytes, retainMs, retainSegments } = this.#options;
+    if (retainBytes === undefined && retainMs === undefined && retainSegments === undefined) return Promise.resolve();
+    const { segmentBytes } = this.#making;
+    return this.#trim(() => {
+      const floor = Math.min(Infinity, ...this.#followers.values());
+      const oldest = Date.now() - (retainMs ?? Infinity);
+      let count = 0;
+      for (const { base, filledMs } of this.#filled) {
+        const left = this.#filled.length - count;
+        const tooMany = left > (retainSegments ?? Infinity);
+        // What is left without it must still be enough.
+        const tooMuch = this.#control.durableLsn - (base + segmentBytes) >= (retainBytes ?? Infinity);
+        if ((!tooMany && !tooMuch && filledMs > oldest) || base + segmentBytes > floor) break;
+        count++;
+      }
+      return count;
+    }).catch((error: unknown) => {
+      // Nobody awaits it. Nothing is lost; the next segment that fills tries again.
+      process.emitWarning(error instanceof Error ? error : new Error(String(error)));
+    });
+  }
+
+  /** Trims as many of the oldest as `count` tells when it is its turn. */
+  #trim(count: () => number): Promise<void> {
+    const trimmed = this.#trimming.then(async () => {
+      const number = this.#stopped ? 0 : count();
+      if (number === 0) return;
+      const bases = this.#filled.slice(0, number).map(({ base }) => base);
+      const keep = Math.max(0, this.#options.spareSegments - this.#spares.length);
+      // Before the files go: nobody shall begin to read what is about to.
+      this.#filled.splice(0, number);
+      const task: TrimSegmentsTask = { role: 'trim-segments', directory: this.#making.directory, bases, keep };
+      this.#spares.push(...await this.#scheduler.runFileTask<string[]>(task));
+      this.#trimmed += number;
+      report('trim', { path: this.#making.directory, before: (bases.at(-1) ?? 0) + this.#making.segmentBytes, segments: number });
+      if (this.#retry !== undefined) this.#retryNow();
+      else this.#supply();
+    });
+    this.#trimming = trimmed.catch(() => undefined);
+    return trimmed;
+  }
+
+  // ---- the end ---------------------------------------------------------------------------------------------------
+
+  /** Nothing new is begun; settles when nothing is under way. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#retry);
+    clearInterval(this.#ageCheck);
+    this.#setPace(PACE.abandon);
+    await this.#preparing;
+    await this.#trimming;
+    await Promise.allSettled(this.#closing);
+  }
+
+  #run(task: CloseDescriptorTask): void {
+    const done = this.#scheduler.runFileTask(task).catch(() => undefined);
+    this.#closing.add(done);
+    void done.then(() => this.#closing.delete(done));
+  }
+}
