@@ -19,6 +19,7 @@ export interface DedicatedWorkerOptions {
   readonly role: StartWriterTask['role'];
   readonly sqpoll: boolean;
   readonly ringEntries: number;
+  readonly team: SharedArrayBuffer;
   /** Called once if the thread ends before {@link DedicatedWorker.close}. */
   readonly onDeath: (cause: Error) => void;
 }
@@ -37,7 +38,8 @@ export class DedicatedWorker {
   static async start(options: DedicatedWorkerOptions): Promise<DedicatedWorker> {
     const pool = createPool(options.workerUrl, 1);
     const { port1, port2 } = new MessageChannel();
-    const task: StartWriterTask = { role: options.role, port: port2, sqpoll: options.sqpoll, ringEntries: options.ringEntries };
+    const { role, sqpoll, ringEntries, team } = options;
+    const task: StartWriterTask = { role, port: port2, sqpoll, ringEntries, team };
     try {
       const outcome = (await pool.run(task, { transferList: [port2] })) as Outcome<WriterStarted>;
       return new DedicatedWorker(options, pool, port1, valueOf(outcome));

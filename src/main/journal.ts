@@ -71,7 +71,7 @@ export class Journal {
           else journal.#failure.workerDied(cause);
         },
         close: () => journal?.close() ?? Promise.resolve(),
-      });
+      }, storage.layout === 'segments');
       journal = new Journal(absolute, resolved, control, storage.log, { seat, id, storage });
       const { request, transfer } = storage.writeSide(id, resolved.groupCommitWindow);
       const { registered } = await seat.worker.attach(request, transfer);

@@ -7,6 +7,7 @@ import PQueue from 'p-queue';
 import type { Piscina } from 'piscina';
 import { JournalError, NotSupportedError } from '../platform/errors.js';
 import { valueOf, type BackendKind, type FileTask, type Outcome, type Sealing } from '../workers/protocol/messages.js';
+import { TEAM_BYTES } from '../workers/write-team.js';
 import type { DedicatedWorker, DedicatedWorkerOptions } from './dedicated-worker.js';
 import { report } from './diagnostics.js';
 import { boolean, checkKeys, fail, integer, oneOf, powerOfTwo } from './options.js';
@@ -21,7 +22,10 @@ export interface IoSchedulerOptions {
   readonly sqpoll?: boolean;
   /** Entries of the ring, a power of two from 16 to 4096. Default 128. */
   readonly ringEntries?: number;
-  /** Most threads of the blocking backend, from 1 to 64; each journal has one of them. Default 2. */
+  /**
+   * Threads of the blocking backend, from 1 to 64. Each journal has one of them; where it has segments, the others help
+   * it with several writes at a time. Default 2.
+   */
   readonly writers?: number;
   /** Threads for file tasks (opening, recovery, closing), from 1 to 64. Default 2. */
   readonly fileWorkers?: number;
@@ -73,6 +77,8 @@ export class IoScheduler {
   readonly #workerUrl: URL;
   #backend: Promise<Backend> | undefined;
   readonly #writers: Writer[] = [];
+  /** The blocking writers help each other through it. */
+  readonly #team = new SharedArrayBuffer(TEAM_BYTES);
   #filePool: Promise<Piscina> | undefined;
   readonly #fileLane: PQueue;
   #closing: Promise<void> | undefined;
@@ -107,10 +113,12 @@ export class IoScheduler {
     return valueOf(outcome);
   }
 
-  /** Gives a journal its place on the writer thread with the fewest of them. */
-  async takeSeat(tenant: Tenant): Promise<WriterSeat> {
+  /** Gives a journal its place on the writer thread with the fewest of them. `helped`: other threads write for it too. */
+  async takeSeat(tenant: Tenant, helped: boolean): Promise<WriterSeat> {
     const backend = await this.backend();
     const writer = this.#leastBusyWriter(backend.kind);
+    // A thread that starts helps as soon as it runs; nobody waits for it.
+    if (helped && backend.kind === 'blocking' && this.#writers.length < this.#writersMax) this.#startWriter('blocking');
     const leave = (): void => {
       writer.tenants.delete(tenant);
     };
@@ -188,6 +196,7 @@ export class IoScheduler {
       role: kind === 'io_uring' ? 'ring-owner' : 'blocking-writer',
       sqpoll: this.#sqpoll,
       ringEntries: this.#ringEntries,
+      team: this.#team,
       onDeath: (cause: Error) => {
         remove();
         for (const tenant of tenants) tenant.workerDied(cause);

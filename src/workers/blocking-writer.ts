@@ -12,21 +12,26 @@ import { sealing } from './sealer.js';
 import { BlockingEngine } from './segment-layout/blocking-engine.js';
 import { SegmentsJournal } from './segment-layout/journal.js';
 import { SegmentsWriteSide } from './segment-layout/write-side.js';
+import { WriteTeam } from './write-team.js';
 
 export class BlockingWriter implements WriterControl {
   readonly started: WriterStarted = { kind: 'blocking', setupFlags: [], ring: undefined, sealing: sealing() };
   readonly #platform: Platform;
+  readonly #team: WriteTeam;
   readonly #journals = new Map<number, BlockingJournal | SegmentsJournal>();
 
-  constructor(platform: Platform) {
+  /** `team`: memory that all blocking writers of the scheduler share. */
+  constructor(platform: Platform, team: SharedArrayBuffer) {
     this.#platform = platform;
+    this.#team = new WriteTeam(team, platform.files, platform.threads);
+    this.#team.listen();
   }
 
   attach(request: WriteSideRequest): Attached {
     assert(!this.#journals.has(request.id), 'a journal is attached once');
     const journal = request.layout === 'file'
       ? new BlockingJournal(new WriteSide(request), this.#platform)
-      : new SegmentsJournal(new SegmentsWriteSide(request), new BlockingEngine(this.#platform.files), this.#platform.threads, request.news);
+      : new SegmentsJournal(new SegmentsWriteSide(request), new BlockingEngine(this.#team), this.#platform.threads, request.news);
     this.#journals.set(request.id, journal);
     journal.loop.run();
     return { registered: false };
@@ -34,6 +39,7 @@ export class BlockingWriter implements WriterControl {
 
   close(): void {
     assert(this.#journals.size === 0, 'no journal is attached when its writer closes');
+    this.#team.end();
   }
 
   async detach(id: number): Promise<Detached> {

@@ -51,7 +51,7 @@ function perform(platform: Platform, task: WorkerTask): unknown {
 }
 
 function startWriter(platform: Platform, task: StartWriterTask): WriterStarted {
-  const writer = task.role === 'ring-owner' ? new RingOwner(platform, task) : new BlockingWriter(platform);
+  const writer = task.role === 'ring-owner' ? new RingOwner(platform, task) : new BlockingWriter(platform, task.team);
   expose(controlOf(writer), endpointOf(task.port));
   return writer.started;
 }

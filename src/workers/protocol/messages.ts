@@ -130,6 +130,8 @@ export interface StartWriterTask {
   readonly port: import('node:worker_threads').MessagePort;
   readonly sqpoll: boolean;
   readonly ringEntries: number;
+  /** Memory in which the blocking writers of a scheduler offer each other writes. */
+  readonly team: SharedArrayBuffer;
 }
 
 export interface OpenFileTask {

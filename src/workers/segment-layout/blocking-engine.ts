@@ -1,29 +1,23 @@
 /** Extents of a segment journal as blocking calls. What is asked for in one turn is done together, at its end. */
-import { IoError } from '../../platform/errors.js';
-import type { Files } from '../../platform/platform.js';
+import type { TeamJob, WriteTeam } from '../write-team.js';
 import type { WriteEngine } from './journal.js';
 
 export class BlockingEngine implements WriteEngine {
   readonly writeCall = 'pwrite';
-  readonly #files: Files;
-  #jobs: (() => void)[] = [];
+  readonly #team: WriteTeam;
+  #jobs: { readonly job: TeamJob; readonly done: (result: number) => void }[] = [];
 
-  constructor(files: Files) {
-    this.#files = files;
+  constructor(team: WriteTeam) {
+    this.#team = team;
   }
 
+  /** `dsync` needs nothing here: then the descriptor was opened with O_DSYNC. */
   write(descriptor: number, address: number, bytes: number, offset: number, _inLogBuffer: boolean, _dsync: boolean, done: (result: number) => void): void {
-    this.#add(() => {
-      this.#files.writeFully(descriptor, address, bytes, offset);
-      return bytes;
-    }, done);
+    this.#add({ kind: 'write', descriptor, address, bytes, offset }, done);
   }
 
   syncData(descriptor: number, done: (result: number) => void): void {
-    this.#add(() => {
-      this.#files.syncData(descriptor);
-      return 0;
-    }, done);
+    this.#add({ kind: 'sync', descriptor, address: 0, bytes: 0, offset: 0 }, done);
   }
 
   resume(turn: () => void): void {
@@ -31,21 +25,17 @@ export class BlockingEngine implements WriteEngine {
     setImmediate(turn);
   }
 
-  #add(call: () => number, done: (result: number) => void): void {
+  #add(job: TeamJob, done: (result: number) => void): void {
     if (this.#jobs.length === 0) queueMicrotask(() => this.#run());
-    this.#jobs.push(() => {
-      let result: number;
-      try {
-        result = call();
-      } catch (error) {
-        if (!(error instanceof IoError)) throw error;
-        result = -error.errno;
-      }
-      done(result);
-    });
+    this.#jobs.push({ job, done });
   }
 
   #run(): void {
-    for (const job of this.#jobs.splice(0)) job();
+    const jobs = this.#jobs;
+    this.#jobs = [];
+    const results = this.#team.run(jobs.map(({ job }) => job));
+    jobs.forEach(({ done }, i) => {
+      done(results[i] ?? 0);
+    });
   }
 }
