@@ -19,3 +19,21 @@ export const { WriteSide } = await internal<typeof WriteSideModule>('file-layout
 export type ControlBlock = ControlBlockModule.ControlBlock;
 export type SharedLogBuffer = LogBufferModule.SharedLogBuffer;
 export type { ReadRequest, Tail, TailState } from '../dist/workers/protocol/frame-walk.js';
+
+/** The segment layout's parts that run in workers, for tests that put them together differently. */
+export const segments = {
+  ...(await internal<typeof ControlBlockModule>('protocol/control-block.js')),
+  ...(await internal<typeof LogBufferModule>('protocol/log-buffer.js')),
+  ...(await internal<typeof FrameModule>('protocol/frame.js')),
+  ...(await internal<typeof import('../dist/workers/protocol/segment.js')>('protocol/segment.js')),
+  ...(await internal<typeof import('../dist/workers/protocol/segment-walk.js')>('protocol/segment-walk.js')),
+  ...(await internal<typeof import('../dist/workers/segment-layout/write-side.js')>('segment-layout/write-side.js')),
+  ...(await internal<typeof import('../dist/workers/segment-layout/open.js')>('segment-layout/open.js')),
+  ...(await internal<typeof import('../dist/workers/segment-layout/prepare.js')>('segment-layout/prepare.js')),
+  ...(await internal<typeof import('../dist/workers/segment-layout/directory.js')>('segment-layout/directory.js')),
+  ...(await internal<typeof import('../dist/workers/segment-layout/recovery.js')>('segment-layout/recovery.js')),
+  ...(await internal<typeof import('../dist/platform/ffi.js')>('../platform/ffi.js')),
+  files: (await internal<typeof import('../dist/platform/select.js')>('../platform/select.js')).selectPlatform().files,
+};
+export type { Extent } from '../dist/workers/segment-layout/write-side.js';
+export type { OpenedSegments } from '../dist/workers/protocol/messages.js';

@@ -159,6 +159,13 @@ export class SegmentsWriteSide {
     return full && this.#taken === lastSector ? this.#footerExtent(segment) : undefined;
   }
 
+  /** The memory of an extent beside the log buffer. */
+  footerMemory(extent: Extent): Uint8Array {
+    const memory = this.#footers.find(({ address }) => address === extent.address);
+    assert(memory !== undefined, 'a footer lies in its own memory');
+    return memory.bytes.subarray(0, extent.bytes);
+  }
+
   /** Finished extents, in order: the log up to their end has reached the kernel. */
   written(extent: Extent): void {
     this.control.advance({ written: extent.frameEnd });
