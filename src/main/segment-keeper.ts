@@ -85,8 +85,10 @@ export class SegmentKeeper {
 
   hear(news: WriterNews): void {
     if (news.kind === 'entered') this.#entered(news.base);
-    else if (news.kind === 'half') this.#half = true;
-    else this.#filledUp(news.base);
+    else if (news.kind === 'filled') this.#filledUp(news.base);
+    else this.#half = true;
+    // Whoever prepares the next one has no more time for zeros.
+    if (news.kind === 'near' && this.#ahead === 0) this.#setPace(PACE.hurry);
     this.#supply();
   }
 
@@ -136,11 +138,8 @@ export class SegmentKeeper {
   /** Sees to it that the next segment is in place before it is needed. */
   #supply(): void {
     if (this.#stopped || this.#seat === undefined || this.#retry !== undefined) return;
+    if (this.#preparing !== undefined) return;
     const wanted = this.#bursting ? AHEAD_IN_BURST : AHEAD;
-    if (this.#preparing !== undefined) {
-      if (this.#ahead === 0 && this.#half) this.#setPace(PACE.hurry);
-      return;
-    }
     // What is recycled costs next to nothing; a new file is made when the one before it is half full.
     if (this.#ahead >= wanted || (!this.#half && this.#ahead === 0 && this.#spares.length === 0 && !this.#bursting)) return;
     const zeroBytes = this.#bursting ? 0 : this.#making.segmentBytes;
@@ -206,13 +205,13 @@ export class SegmentKeeper {
 
   /** Has `bytes` of segments, written with zeros, in place behind the one that is written. */
   async preallocate(bytes: number): Promise<void> {
-    while (!this.#stopped && this.#control.spaceEnd - this.#control.reservedLsn < bytes) {
+    for (let done = true; done && !this.#stopped && this.#control.spaceEnd - this.#control.reservedLsn < bytes;) {
       await this.#preparing;
-      this.#preparing = this.#prepare(this.#making.segmentBytes).then(() => {
+      const preparing = this.#prepare(this.#making.segmentBytes);
+      this.#preparing = preparing.then(() => {
         this.#preparing = undefined;
       });
-      await this.#preparing;
-      if (this.#control.diskFull) return;
+      done = await preparing;
     }
   }
 

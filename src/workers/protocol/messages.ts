@@ -82,8 +82,8 @@ export interface SegmentsWriteSideRequest extends WriteSideCommon {
 export type WriterNews =
   /** Writing of this segment has begun. */
   | { readonly kind: 'entered'; readonly base: number }
-  /** The log has passed the middle of the segment that it is in. */
-  | { readonly kind: 'half' }
+  /** The log has passed the middle of the segment that it is in, or comes near its end. */
+  | { readonly kind: 'half' | 'near' }
   /** The segment is full and durable; nothing is written to it any more. */
   | { readonly kind: 'filled'; readonly base: number };
 

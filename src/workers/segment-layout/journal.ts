@@ -14,6 +14,10 @@ const RETRIES_MAX = 100;
 /** An idle log gets a mark of its own after this long, so that its last batch is proven durable too. */
 const PROVE_AFTER_MS = 20;
 
+/** Parts of a segment that are full when its opener is told so. */
+const HALF = 1 / 2;
+const NEAR = 7 / 8;
+
 /** How bytes reach the disk. Every operation calls back once, in any order. */
 export interface WriteEngine {
   /** Names of the system calls, for what poisons a journal. */
@@ -44,7 +48,8 @@ export class SegmentsJournal {
   #operations = 0;
   #onIdle: (() => void) | undefined;
   #enteredBase = -1;
-  #halfTold = false;
+  /** What the opener is told next of the segment that is written, and from which offset on. */
+  #milestone: 'half' | 'near' | undefined;
   #proofTimer: NodeJS.Timeout | undefined;
 
   constructor(side: SegmentsWriteSide, engine: WriteEngine, threads: Threads, news: MessagePort) {
@@ -88,16 +93,25 @@ export class SegmentsJournal {
     const flight = { extent, startedMs: performance.now(), written: false };
     this.#flights.push(flight);
     this.#writes++;
-    if (extent.segment.base !== this.#enteredBase) {
-      this.#enteredBase = extent.segment.base;
-      this.#halfTold = false;
-      this.#tell({ kind: 'entered', base: extent.segment.base });
+    this.#tellProgress(extent);
+    this.#write(flight, 0, 0);
+  }
+
+  #tellProgress({ segment, offset }: Extent): void {
+    const { segmentBytes } = this.#side.geometry;
+    if (segment.base !== this.#enteredBase) {
+      this.#enteredBase = segment.base;
+      this.#milestone = 'half';
+      this.#tell({ kind: 'entered', base: segment.base });
     }
-    if (!this.#halfTold && extent.offset >= this.#side.geometry.segmentBytes / 2) {
-      this.#halfTold = true;
+    if (this.#milestone === 'half' && offset >= segmentBytes * HALF) {
+      this.#milestone = 'near';
       this.#tell({ kind: 'half' });
     }
-    this.#write(flight, 0, 0);
+    if (this.#milestone === 'near' && offset >= segmentBytes * NEAR) {
+      this.#milestone = undefined;
+      this.#tell({ kind: 'near' });
+    }
   }
 
   #write(flight: Flight, written: number, retries: number): void {

@@ -287,7 +287,9 @@ class Opening {
     filesystem: { name: string; dsyncWrites: boolean }; filled: readonly FilledSegment[]; spares: readonly string[];
   }): OpenedSegments {
     const { direct, sectorBytes, start } = more;
-    new ControlBlock(this.#task.control).start(start, start);
+    const control = new ControlBlock(this.#task.control);
+    control.start(start, start);
+    control.setSpaceEnd((this.#segments.at(-1)?.base ?? 0) + log.segmentBytes);
     return {
       layout: 'segments',
       journalId: log.journalId,

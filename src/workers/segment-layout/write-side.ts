@@ -98,13 +98,12 @@ export class SegmentsWriteSide {
     this.#lastRecordBefore = position.lastRecordLsn;
     this.#markNumber = position.markNumber;
     this.#markedLsn = this.#taken;
-    for (const segment of request.segments) this.add(segment);
+    for (const segment of request.segments) this.#segments.set(segment.base, segment);
   }
 
   /** A segment is in place behind the others. */
   add(segment: SegmentFile): void {
-    const expected = this.#segments.size === 0 ? this.geometry.baseOf(this.#taken) : this.control.spaceEnd;
-    assert(segment.base === expected, 'segments are put in place in order');
+    assert(segment.base === this.control.spaceEnd, 'segments are put in place in order');
     this.#segments.set(segment.base, segment);
     this.#stuckAt = -1;
     this.control.setSpaceEnd(this.geometry.nextBase(segment.base));
