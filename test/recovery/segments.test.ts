@@ -1,65 +1,11 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { pattern } from '../conformance/format.js';
-import { examine, examineBlocking, type LogState, type SegmentEntry, type SegmentRead, type SegmentsVerdict } from '../internals.js';
+import { examine, type SegmentRead, type SegmentsVerdict } from '../internals.js';
 import { HEADER, headerFrame, ID, MARK, markFrame, padFrame, recordFrame, SegmentBuilder, type BuilderOptions, type BuiltFrame } from './segment-builder.js';
+import { DEPTHS, fill, flip, FOOTER_AT, listingOf, logOf, put, readOf, RECYCLED, SEGMENT, verdictOf, WINDOW, type Depth, type Files } from './segment-tools.js';
 
 const test = suite('recovery of segments');
-const SEGMENT = 65536;
-const WINDOW = 16384;
-const FOOTER_AT = SEGMENT - MARK;
-const DEPTHS = ['tail', 'all'] as const;
-type Depth = typeof DEPTHS[number];
-type Files = ReadonlyMap<number, Buffer>;
-
-function listingOf(files: Files): SegmentEntry[] {
-  return [...files].map(([base, bytes]) => ({ base, sizeBytes: bytes.length })).sort((a, b) => a.base - b.base);
-}
-
-function readOf(files: Files, { base, offset, bytes }: SegmentRead): Uint8Array {
-  const file = files.get(base);
-  if (file === undefined || bytes <= 0 || offset < 0) throw new Error(`read of ${bytes} bytes at ${offset} of ${base}`);
-  return Uint8Array.prototype.slice.call(file, offset, offset + bytes);
-}
-
-function verdictOf(files: Files, depth: Depth, reads: SegmentRead[] = []): SegmentsVerdict {
-  return examineBlocking(listingOf(files), { depth }, (request) => {
-    reads.push(request);
-    return readOf(files, request);
-  });
-}
-
-function logOf(verdict: SegmentsVerdict): LogState {
-  if (verdict.kind === 'not-a-journal' || verdict.log === undefined) throw new Error(`no log: ${JSON.stringify(verdict)}`);
-  return verdict.log;
-}
-
-/** Records of several sizes with marks between them, up to `end`. */
-function fill(builder: SegmentBuilder, end: number, seed = 1): SegmentBuilder {
-  const sizes = [0, 7, 300, 1500, 64, 4000, 1, 900];
-  for (let i = seed; builder.position < end; i++) {
-    builder.record(pattern(i, sizes[i % sizes.length] ?? 0));
-    if (i % 5 === 0) builder.mark();
-    if (i % 7 === 0) builder.pad(12 + (i * 37) % 500, 0xaa);
-  }
-  return builder;
-}
-
-const byteAt = (files: Files, lsn: number): readonly [Buffer, number] => {
-  const base = lsn - (lsn % SEGMENT);
-  return [files.get(base) ?? Buffer.alloc(0), lsn - base];
-};
-
-function flip(files: Files, lsn: number, mask = 1): void {
-  const [bytes, offset] = byteAt(files, lsn);
-  bytes[offset] = (bytes[offset] ?? 0) ^ mask;
-}
-
-function put(files: Files, lsn: number, what: Buffer): void {
-  const [bytes, offset] = byteAt(files, lsn);
-  what.copy(bytes, offset);
-}
-
 // ---- rules, one by one -------------------------------------------------------------------------------------------------
 
 interface Expected {
@@ -97,15 +43,6 @@ function lastOf(builder: SegmentBuilder, kind: BuiltFrame['kind']): BuiltFrame {
   if (frame === undefined) throw new Error(`no ${kind}`);
   return frame;
 }
-
-/** A segment full of valid frames of an earlier life at `base`. */
-function earlierLife(base: number): Buffer {
-  const builder = fill(new SegmentBuilder({ firstBase: base }), base + FOOTER_AT - 6000, 50);
-  builder.seal();
-  return builder.files.get(base) ?? Buffer.alloc(0);
-}
-
-const RECYCLED: BuilderOptions = { firstBase: 8 * SEGMENT, records: 100, marks: 9, earlier: (base) => ({ bytes: earlierLife(base - 8 * SEGMENT), base: base - 8 * SEGMENT }) };
 
 type Case = readonly [name: string, make: () => readonly [Files, Expected], depths?: readonly Depth[]];
 
@@ -397,6 +334,15 @@ test('opening reads no more than the end of a long journal', () => {
   const footers = reads.filter(({ offset, bytes }) => offset === FOOTER_AT && bytes === MARK).map(({ base }) => base / SEGMENT);
   assert.equal(footers.slice(0, 4), [100, 99, 98, 0]);
   assert.equal([...new Set(reads.filter(({ offset }) => offset > 0).map(({ base }) => base / SEGMENT))].sort((a, b) => a - b), [0, 98, 99, 100]);
+});
+
+test('opening looks at the newest headers, verify at every one', () => {
+  const builder = fill(new SegmentBuilder(), 70 * SEGMENT + 20000);
+  flip(builder.files, 3 * SEGMENT + 50);
+  check(verdictOf(builder.files, 'tail'), { kind: 'clean', end: builder.position }, 'far back');
+  check(verdictOf(builder.files, 'all'), { kind: 'corrupt', findings: [['damaged-header', 3 * SEGMENT]], end: builder.position }, 'far back');
+  flip(builder.files, 7 * SEGMENT + 50);
+  check(verdictOf(builder.files, 'tail'), { kind: 'corrupt', findings: [['damaged-header', 7 * SEGMENT]], end: builder.position }, 'within the newest');
 });
 
 test.run();
