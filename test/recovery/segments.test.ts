@@ -273,6 +273,47 @@ const CASES: readonly Case[] = [
     put(builder.files, builder.position, Buffer.from('46535902ffffffff', 'hex'));
     return [builder.files, { kind: 'clean', end: builder.position }];
   }],
+  ['a footer far beyond a hole proves only what it says', () => {
+    const builder = fill(new SegmentBuilder(), 20000);
+    const end = builder.position;
+    const from = builder.frames.length;
+    builder.pad(builder.footerLsn - end).seal({ durableLsn: end });
+    builder.files.delete(SEGMENT);
+    put(builder.files, builder.frames[from]?.start ?? 0, Buffer.alloc(12));
+    return [builder.files, { kind: 'torn', end, dataEnd: SEGMENT, findings: [['torn-tail', end]] }];
+  }],
+  ['footers that prove less than the start of their segment', () => {
+    const builder = fill(new SegmentBuilder({ windowBytes: 2 * SEGMENT }), 50000);
+    const durableLsn = builder.position;
+    builder.mark({ durableLsn }).record(pattern(1, 100));
+    const lost = lastOf(builder, 'record').start;
+    builder.record(pattern(2, 3000)).seal({ durableLsn }).record(pattern(3, 500)).seal({ durableLsn }).record(pattern(4, 500));
+    flip(builder.files, lost);
+    return [builder.files, { kind: 'torn', end: lost, dataEnd: builder.position, findings: [['torn-tail', lost]] }];
+  }],
+  ['a frame beyond a hole, in a segment whose header is damaged', () => {
+    const builder = three({ windowBytes: 2 * SEGMENT });
+    const end = builder.position;
+    for (const n of [3, 4]) builder.prepare(n * SEGMENT);
+    put(builder.files, 3 * SEGMENT + 5000, recordFrame(ID, 3 * SEGMENT + 5000, pattern(1, 30)));
+    flip(builder.files, 3 * SEGMENT + 60);
+    flip(builder.files, 4 * SEGMENT + 60);
+    return [builder.files, { kind: 'corrupt', end, findings: [['damaged-header', 3 * SEGMENT], ['torn-tail', end]], prepared: [] }];
+  }],
+  ['a frame within a frame beyond a hole is none', () => {
+    const builder = three();
+    const end = builder.position;
+    const outer = end + 1000;
+    const inner = padFrame(ID, outer + 8 + 50, 3000).subarray(0, 12);
+    put(builder.files, outer, recordFrame(ID, outer, Buffer.concat([pattern(1, 50), inner, pattern(2, 50)])));
+    return [builder.files, { kind: 'torn', end, dataEnd: outer + 12 + 112 }];
+  }],
+  ['a closed journal is closed no more behind damage', () => {
+    const builder = three().close();
+    const record = builder.frames.find(({ start, kind }) => start > SEGMENT + 9000 && kind === 'record')?.start ?? 0;
+    flip(builder.files, record);
+    return [builder.files, { kind: 'corrupt', end: record, closed: false, findings: [['corruption', record]] }];
+  }, ['all']],
   ['frames of another journal behind the end', () => {
     const builder = three();
     const end = builder.position;
