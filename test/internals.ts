@@ -3,6 +3,7 @@ import type * as ControlBlockModule from '../dist/workers/protocol/control-block
 import type * as FrameModule from '../dist/workers/protocol/frame.js';
 import type * as FrameWalkModule from '../dist/workers/protocol/frame-walk.js';
 import type * as LogBufferModule from '../dist/workers/protocol/log-buffer.js';
+import type * as RecoveryModule from '../dist/workers/segment-layout/recovery.js';
 import type * as WriteSideModule from '../dist/workers/file-layout/write-side.js';
 
 function internal<T>(file: string): Promise<T> {
@@ -15,6 +16,8 @@ export const { dataLength, findData, walkFrames } = await internal<typeof FrameW
 
 export const { FILE_BATCH_BYTES_MAX } = await internal<typeof FrameModule>('protocol/frame.js');
 export const { WriteSide } = await internal<typeof WriteSideModule>('file-layout/write-side.js');
+
+export const { examine, examineBlocking } = await internal<typeof RecoveryModule>('segment-layout/recovery.js');
 
 export type ControlBlock = ControlBlockModule.ControlBlock;
 export type SharedLogBuffer = LogBufferModule.SharedLogBuffer;
@@ -37,3 +40,5 @@ export const segments = {
 };
 export type { Extent } from '../dist/workers/segment-layout/write-side.js';
 export type { OpenedSegments } from '../dist/workers/protocol/messages.js';
+export type { SegmentRead } from '../dist/workers/protocol/segment-walk.js';
+export type { Finding, LogState, SegmentEntry, SegmentsVerdict } from '../dist/workers/segment-layout/verdict.js';

@@ -65,6 +65,8 @@ interface Later {
   readonly lastInBody: FoundFrame | undefined;
   readonly strongest: Witness | undefined;
   readonly windowBytes: number;
+  /** Records before the oldest segment, as a mark in it says. */
+  readonly recordsBefore: number | undefined;
   /** Segments with valid frames. */
   readonly bases: ReadonlySet<number>;
 }
@@ -106,6 +108,8 @@ class Examination {
       if (stop === undefined) return yield* this.#finish(undefined);
       const later = this.#later ??= yield* this.#searchBehind(stop.position);
       if (this.#budget?.spent === true) return this.#gaveUp(stop);
+      // Before any mark was met, one beyond the damage may tell what came before the oldest segment.
+      if (later.recordsBefore !== undefined) this.#tally.learnBefore(later.recordsBefore);
       const proof = this.#proofAt(stop.position, later);
       if (proof === undefined) return yield* this.#finish(stop);
       if (!(yield* this.#passDamage(stop, later, proof))) return this.#corrupt(this.#whole);
@@ -229,11 +233,11 @@ class Examination {
   // ---- an invalid frame ------------------------------------------------------------------------------------------------
 
   *#searchBehind(position: number): Examining<Later> {
-    const { format, bases } = this.#journal;
+    const { format, bases, firstBase } = this.#journal;
     const searched = bases.filter((base) => this.#geometry.nextBase(base) > position);
     this.#budget = new ChecksumBudget(searched.length * this.#geometry.segmentBytes);
     const seen = new Set<number>();
-    let later: Later = { first: undefined, last: undefined, lastInBody: undefined, strongest: undefined, windowBytes: 0, bases: seen };
+    let later: Later = { first: undefined, last: undefined, lastInBody: undefined, strongest: undefined, windowBytes: 0, recordsBefore: undefined, bases: seen };
     yield* searchFrames(format, bases, position + 1, this.#budget, (frame) => {
       const { mark, start: lsn } = frame;
       seen.add(this.#baseOf(lsn));
@@ -241,6 +245,7 @@ class Examination {
       if (mark === undefined) return true;
       const stronger = later.strongest === undefined || mark.durableLsn > later.strongest.durableLsn;
       later = { ...later, windowBytes: Math.max(later.windowBytes, mark.windowBytes), strongest: stronger ? { lsn, durableLsn: mark.durableLsn } : later.strongest };
+      if (this.#baseOf(lsn) === firstBase) later = { ...later, recordsBefore: mark.records - mark.segmentRecords };
       return true;
     });
     return later;

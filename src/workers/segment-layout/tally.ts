@@ -89,6 +89,14 @@ export class Tally {
     return disagreement;
   }
 
+  /** Is told how many records are before the oldest segment, having counted from its start. */
+  learnBefore(records: number): void {
+    if (this.recordsBefore !== undefined) return;
+    this.recordsBefore = records;
+    this.recordsEver += records;
+    this.#everKnown = true;
+  }
+
   /** Takes over what a mark proves, without counting up to it. */
   believe(mark: CommitMark, lsn: number): void {
     this.markNumber = mark.number;
