@@ -209,13 +209,13 @@ const CASES: readonly Case[] = [
   ['a frame beyond the window', () => {
     const builder = three();
     const end = builder.position;
-    put(builder.files, end + WINDOW + 1, padFrame(ID, end + WINDOW + 1, 100));
+    put(builder.files, end + WINDOW + 12, padFrame(ID, end + WINDOW + 12, 100));
     return [builder.files, { kind: 'corrupt', end, findings: [['corruption', end]], says: /window is 16384 bytes/ }];
   }],
   ['a frame beyond the window of the header, within the window of a mark', () => {
     const builder = three().mark({ windowBytes: 2 * WINDOW });
     const end = builder.position;
-    put(builder.files, end + WINDOW + 1, padFrame(ID, end + WINDOW + 1, 100));
+    put(builder.files, end + WINDOW + 12, padFrame(ID, end + WINDOW + 12, 100));
     return [builder.files, { kind: 'torn', end }];
   }],
   ['a mark beyond a hole that proves nothing', () => {

@@ -5,6 +5,7 @@
  * Pure: it asks for bytes and is told them. Reading only; what to do about the verdict is for others.
  */
 import { assert } from '../../platform/errors.js';
+import { OVERHEAD_BYTES } from '../protocol/frame.js';
 import { MARK_BYTES, MARK_FLAG, type CommitMark } from '../protocol/segment.js';
 import { framesOf, readFooter, readsOf, walkSegment, type FrameProblem, type SegmentFrame, type SegmentRead } from '../protocol/segment-walk.js';
 import { identify, readHeaders, type Journal } from './headers.js';
@@ -110,7 +111,7 @@ class Examination {
       if (this.#budget?.spent === true) return this.#gaveUp(stop);
       // Before any mark was met, one beyond the damage may tell what came before the oldest segment.
       if (later.recordsBefore !== undefined) this.#tally.learnBefore(later.recordsBefore);
-      const proof = this.#proofAt(stop.position, later);
+      const proof = yield* this.#proofAt(stop, later);
       if (proof === undefined) return yield* this.#finish(stop);
       if (!(yield* this.#passDamage(stop, later, proof))) return this.#corrupt(this.#whole);
     }
@@ -251,15 +252,22 @@ class Examination {
     return later;
   }
 
-  /** What proves that the bytes at `position` had been durable, in words. */
-  #proofAt(position: number, later: Later): string | undefined {
+  /** What proves that the frame at `position` had been durable, in words. */
+  *#proofAt({ position, problem }: Stop, later: Later): Examining<string | undefined> {
     for (const witness of [this.#tally.strongest, later.strongest]) {
       if (witness !== undefined && witness.durableLsn > position) return sayWitness(witness);
     }
     const windowBytes = this.#windowAt(later);
     const frame = later.lastInBody;
-    if (frame === undefined || frame.start - windowBytes <= position) return undefined;
-    return `the frame at LSN ${frame.start} was written when everything below ${frame.start - windowBytes} was durable, for the window is ${windowBytes} bytes`;
+    const durable = (frame?.start ?? 0) - windowBytes;
+    if (frame === undefined || durable < position + OVERHEAD_BYTES) return undefined;
+    // What stands there was durable, but a long frame may have reached further, and be torn: where it ended is not known,
+    // only that it was no later than the next valid frame begins.
+    if (problem.state === 'checksum-mismatch') {
+      const next = yield* this.#nextValid(position, later);
+      if (next === undefined || next > durable) return undefined;
+    }
+    return `the frame at LSN ${frame.start} was written when everything below ${durable} was durable, for the window is ${windowBytes} bytes`;
   }
 
   /** The greatest window that is known. */
@@ -269,16 +277,23 @@ class Examination {
     return windowBytes;
   }
 
-  /** Notes the damage at `stop`, and goes on at the next valid frame. False if that is not wanted, or there is none. */
-  *#passDamage(stop: Stop, { first }: Later, proof: string): Examining<boolean> {
+  /** Where the next valid frame behind `position` begins. */
+  *#nextValid(position: number, { first }: Later): Examining<number | undefined> {
+    if (first !== undefined && first.start > position) return first.start;
     const { format, bases } = this.#journal;
-    let next = first !== undefined && first.start > stop.position ? first.start : undefined;
-    if (next === undefined && this.#budget !== undefined) {
-      yield* searchFrames(format, bases, stop.position + 1, this.#budget, (frame) => {
+    let next: number | undefined;
+    if (this.#budget !== undefined) {
+      yield* searchFrames(format, bases, position + 1, this.#budget, (frame) => {
         next = frame.start;
         return false;
       });
     }
+    return next;
+  }
+
+  /** Notes the damage at `stop`, and goes on at the next valid frame. False if that is not wanted, or there is none. */
+  *#passDamage(stop: Stop, later: Later, proof: string): Examining<boolean> {
+    const next = yield* this.#nextValid(stop.position, later);
     this.#breakLog();
     const ends = next ?? Math.max(stop.position + 1, this.#tally.strongest?.durableLsn ?? 0);
     this.#findings.push(this.#finding('corruption', stop, ends, proof));
