@@ -144,7 +144,7 @@ for (const args of [['--help'], ['append', '--help'], ['cat', '--help'], ['follo
 for (const command of ['cat', 'follow', 'info', 'verify']) {
   usage(`${command} of what cannot be read`, async () => {
     matches(await run([command, 'no-such-file']), { code: 1, stderr: /^tidemark: .*'no-such-file'.*\(ENOENT\) \[TIDEMARK_NOT_FOUND\]\n$/ });
-    matches(await run([command, directory]), { code: 1, stderr: /^tidemark: .*\(EISDIR\) \[TIDEMARK_IS_DIRECTORY\]\n$/ });
+    matches(await run([command, emptyDirectory()]), { code: 2, stderr: /^tidemark: .* it has no segments \[TIDEMARK_NOT_A_JOURNAL\]\n$/ });
     matches(await run([command, '/dev/null']), { code: 1, stderr: /^tidemark: .* \[TIDEMARK_NOT_A_FILE\]\n$/ });
   });
 }
@@ -401,10 +401,11 @@ info('of a journal', async () => {
   const path = await journalOf('one', 'two', 'three');
   const tail = { state: 'clean-end', position: 47, detail: 'the journal ends with its last frame' };
   assert.equal(JSON.parse(await succeed(['info', '--json', path])), {
-    path, fileBytes: 47, records: 3, payloadBytes: 11, firstLsn: 0, lastLsn: 30, endLsn: 47, tail, preparedBytes: 0, unreadableBytes: 0,
+    path, layout: 'file', fileBytes: 47, records: 3, payloadBytes: 11, firstLsn: 0, lastLsn: 30, endLsn: 47, tail, preparedBytes: 0, unreadableBytes: 0,
   });
   assert.is(await succeed(['info', path]), [
     `journal    ${path}`,
+    'layout     file',
     'size       47 bytes',
     'records    3',
     'payload    11 bytes',
