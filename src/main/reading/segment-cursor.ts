@@ -81,6 +81,7 @@ export class SegmentCursor {
         continue;
       }
       if (step.value.kind === 'invalid') return { kind: 'invalid', file, problem: step.value.problem };
+      if (step.value.footer !== undefined) this.#directory.noteMark(step.value.footer);
       // Frames tell whether the log goes on: the footer is an index entry, and may be written after them.
       this.#position = this.#directory.format.geometry.nextBody(file.base);
     }

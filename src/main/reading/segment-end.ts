@@ -93,7 +93,10 @@ class Evidence {
   /** LSN of the first valid frame that was found. */
   anyLsn: number | undefined;
 
-  constructor(windowBytes: number) {
+  readonly #directory: SegmentDirectory;
+
+  constructor(directory: SegmentDirectory, windowBytes: number) {
+    this.#directory = directory;
     this.#windowBytes = windowBytes;
   }
 
@@ -111,6 +114,8 @@ class Evidence {
   addMark(lsn: number, mark: CommitMark): void {
     this.anyLsn ??= lsn;
     this.addWindow(mark.windowBytes);
+    // What it proves of the frames before the damage may be shown.
+    this.#directory.noteMark(mark);
     if (mark.durableLsn > this.#marked.durableLsn) this.#marked = { durableLsn: mark.durableLsn, at: lsn };
   }
 
@@ -125,7 +130,7 @@ class Evidence {
 
 /** Collects the evidence that is cheap to see: a stretch of this segment and of each younger one, and their footers. */
 async function evidenceBeyond(directory: SegmentDirectory, file: EnteredSegment, position: number, problem: FrameProblem): Promise<Evidence> {
-  const evidence = new Evidence(file.header.windowBytes);
+  const evidence = new Evidence(directory, file.header.windowBytes);
   await scan(directory, file, position, evidence);
   if (problem.state === 'checksum-mismatch') {
     const header = await directory.read(file, position - file.base, HEADER_BYTES);

@@ -18,7 +18,7 @@ export class Scout {
   /** Reads on until more than what is below `lsn` is proven durable; or tells why there is no more to read. */
   async prove(lsn: number): Promise<Stop | undefined> {
     while (this.#directory.provenLsn <= lsn) {
-      await this.#takeFooter();
+      if (await this.#takeFooter()) continue;
       const step = await this.cursor.next();
       if (step.kind === 'invalid' || step.kind === 'missing') return step;
     }
@@ -26,14 +26,15 @@ export class Scout {
   }
 
   /** A segment that is full need not be read: no mark in it proves more than its footer. */
-  async #takeFooter(): Promise<void> {
+  async #takeFooter(): Promise<boolean> {
     const { geometry } = this.#directory.format;
     const base = geometry.baseOf(this.cursor.position);
-    if (base === this.#footerBase) return;
+    if (base === this.#footerBase) return false;
     this.#footerBase = base;
     const footer = await footerOf(this.#directory, base);
-    if (footer === undefined) return;
+    if (footer === undefined) return false;
     this.#directory.noteMark(footer);
     this.cursor.seek(geometry.nextBody(base));
+    return true;
   }
 }
