@@ -449,6 +449,38 @@ follow(`every durable record once, in order, from a writer that goes through ${R
   state.close();
 });
 
+follow('reading to the end beside a writer that trims: whole records in order, and no damage where there is none', async () => {
+  const path = newPath();
+  new SegmentJournal(path);
+  const state = new State();
+  const child = spawn(process.execPath, [WRITER, path, state.path, '100'], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const result = ended(child);
+  let reads = 0;
+  let trimmed = 0;
+  while (state.get(2) === 0 && child.exitCode === null) {
+    const durableBefore = state.get(0);
+    const durable = reads++ % 2 === 0;
+    // Trimming behind the last read, and now and then under this one.
+    state.set(1, reads % 3 === 0 ? durableBefore : Math.max(0, durableBefore - 3 * SEGMENT));
+    try {
+      const { records, tail } = await read(path, { durable });
+      assert.is(tail?.state, 'clean-end', tail?.detail);
+      assert.ok((tail?.position ?? 0) >= durableBefore, 'what was durable before is there');
+      records.reduce((last, { start, end }) => {
+        assert.ok(start >= last);
+        return end;
+      }, 0);
+    } catch (error) {
+      if ((error as { code?: string }).code !== 'TIDEMARK_TRIMMED') throw error;
+      trimmed++;
+    }
+  }
+  const { code, stderr } = await within(result, 'the writer');
+  assert.equal([code, stderr], [0, '']);
+  assert.ok(reads > trimmed && reads > 5, `${reads} reads, ${trimmed} of them trimmed`);
+  state.close();
+});
+
 /** Takes records as they come. */
 function collect(records: AsyncGenerator<JournalRecord, void, void>): { readonly texts: string[]; readonly until: (count: number) => Promise<void>; readonly end: Promise<unknown> } {
   const texts: string[] = [];
