@@ -1,10 +1,16 @@
 /** Follows a journal inside its process: durable records only, woken by the watermark. */
 import { JournalError } from '../platform/errors.js';
 import { walkFrames } from '../workers/protocol/frame-walk.js';
-import { advance, openRegularFile, type JournalRecord } from './reader.js';
+import { isDirectory, type JournalRecord } from './reader.js';
+import { advance } from './reading/file-source.js';
+import { openRegularFile } from './reading/files.js';
+import { recordOf, SegmentCursor } from './reading/segment-cursor.js';
+import { SegmentDirectory } from './reading/segment-directory.js';
+import { lookAgain } from './reading/segment-end.js';
+import { placeOf } from './reading/segment-source.js';
 
 export interface FollowOptions {
-  /** LSN of the record to begin with. Default 0. */
+  /** LSN of the record to begin with. Default: the oldest there is. */
   readonly from?: number;
   /** Ends the iteration by throwing its reason. */
   readonly signal?: AbortSignal;
@@ -17,18 +23,31 @@ export interface FollowSource {
   onDurableBeyond(lsn: number, notify: () => void): () => void;
   ended(): boolean;
   failure(): Error | undefined;
+  /** Told the position before a segment is opened: nothing at or beyond it may be trimmed. */
+  reading?(lsn: number): void;
+  /** Told that the follower has ended. */
+  done?(): void;
 }
 
 export async function* followJournal(
   path: string,
-  from: number,
+  from: number | undefined,
   signal: AbortSignal | undefined,
   source: FollowSource,
 ): AsyncGenerator<JournalRecord, void, void> {
   signal?.throwIfAborted();
+  const follow = (await isDirectory(path)) ? followSegments : followFile;
+  try {
+    yield* follow(path, from, signal, source);
+  } finally {
+    source.done?.();
+  }
+}
+
+async function* followFile(path: string, from: number | undefined, signal: AbortSignal | undefined, source: FollowSource): AsyncGenerator<JournalRecord, void, void> {
   const handle = await openRegularFile(path);
   try {
-    let position = from;
+    let position = from ?? 0;
     for (;;) {
       // Below the watermark every frame is whole: the walk sees no more of the file than that.
       const walk = walkFrames(position, Math.max(position, source.durableLsn()));
@@ -40,16 +59,47 @@ export async function* followJournal(
         step = await advance(handle, walk);
       }
       if (step.value.state !== 'clean-end') throw damage(path, step.value.position, step.value.detail);
-      if (source.durableLsn() > position) continue;
-      const failure = source.failure();
-      if (failure !== undefined) throw failure;
-      if (source.ended()) return;
-      await wake(source, position, signal);
-      signal?.throwIfAborted();
+      if (!(await hasMore(source, position, signal))) return;
     }
   } finally {
     await handle.close();
   }
+}
+
+async function* followSegments(path: string, from: number | undefined, signal: AbortSignal | undefined, source: FollowSource): AsyncGenerator<JournalRecord, void, void> {
+  // Before the directory is read: what is found there must not be trimmed before it is opened.
+  source.reading?.(from ?? 0);
+  const directory = await SegmentDirectory.open(path);
+  try {
+    const cursor = new SegmentCursor(directory, await placeOf(directory, from), (lsn) => source.reading?.(lsn));
+    // A limit that moved with each record would have each record read on its own.
+    for (let looks = 0, limit = source.durableLsn(); ;) {
+      const step = await cursor.next(limit);
+      if (step.kind === 'frame') {
+        looks = 0;
+        if (step.frame.kind === 'record') yield recordOf(step.frame);
+        signal?.throwIfAborted();
+      } else if (step.kind === 'limit') {
+        if (!(await hasMore(source, cursor.position, signal))) return;
+        limit = source.durableLsn();
+      } else {
+        await lookAgain(directory, cursor, step, looks++, limit);
+      }
+    }
+  } finally {
+    await directory.close();
+  }
+}
+
+/** Waits until more than what is below `position` is durable; false when the journal has ended with it. */
+async function hasMore(source: FollowSource, position: number, signal: AbortSignal | undefined): Promise<boolean> {
+  if (source.durableLsn() > position) return true;
+  const failure = source.failure();
+  if (failure !== undefined) throw failure;
+  if (source.ended()) return false;
+  await wake(source, position, signal);
+  signal?.throwIfAborted();
+  return true;
 }
 
 function damage(path: string, lsn: number, detail: string): JournalError {

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ended, temporaryDirectory, type Ended } from '../support.js';
+import { HEADER, SEGMENT, SegmentJournal } from './segment-files.js';
 
 const CLI = fileURLToPath(new URL('cli/tidemark.js', import.meta.resolve('tidemark')));
 const VERSION = (JSON.parse(readFileSync(fileURLToPath(import.meta.resolve('tidemark/package.json')), 'utf8')) as { version: string }).version;
@@ -144,7 +145,7 @@ for (const args of [['--help'], ['append', '--help'], ['cat', '--help'], ['follo
 for (const command of ['cat', 'follow', 'info', 'verify']) {
   usage(`${command} of what cannot be read`, async () => {
     matches(await run([command, 'no-such-file']), { code: 1, stderr: /^tidemark: .*'no-such-file'.*\(ENOENT\) \[TIDEMARK_NOT_FOUND\]\n$/ });
-    matches(await run([command, directory]), { code: 1, stderr: /^tidemark: .*\(EISDIR\) \[TIDEMARK_IS_DIRECTORY\]\n$/ });
+    matches(await run([command, emptyDirectory()]), { code: 2, stderr: /^tidemark: .* it has no segments \[TIDEMARK_NOT_A_JOURNAL\]\n$/ });
     matches(await run([command, '/dev/null']), { code: 1, stderr: /^tidemark: .* \[TIDEMARK_NOT_A_FILE\]\n$/ });
   });
 }
@@ -401,10 +402,11 @@ info('of a journal', async () => {
   const path = await journalOf('one', 'two', 'three');
   const tail = { state: 'clean-end', position: 47, detail: 'the journal ends with its last frame' };
   assert.equal(JSON.parse(await succeed(['info', '--json', path])), {
-    path, fileBytes: 47, records: 3, payloadBytes: 11, firstLsn: 0, lastLsn: 30, endLsn: 47, tail, preparedBytes: 0, unreadableBytes: 0,
+    path, layout: 'file', fileBytes: 47, records: 3, payloadBytes: 11, firstLsn: 0, lastLsn: 30, endLsn: 47, tail, preparedBytes: 0, unreadableBytes: 0,
   });
   assert.is(await succeed(['info', path]), [
     `journal    ${path}`,
+    'layout     file',
     'size       47 bytes',
     'records    3',
     'payload    11 bytes',
@@ -556,6 +558,64 @@ follow('a reader that has seen enough is no error', async () => {
 });
 
 follow.run();
+
+// ---- journals of segments ------------------------------------------------------------------------------------------
+
+const segments = suite('cli: journals of segments');
+
+function segmentsOf(...records: readonly string[]): SegmentJournal {
+  const journal = new SegmentJournal(newPath());
+  for (const record of records) journal.record(record);
+  return journal;
+}
+
+segments('cat, info and verify', async () => {
+  const journal = segmentsOf('one', 'two');
+  journal.rotate();
+  const lastLsn = journal.record('three');
+  const { path, position } = journal;
+  assert.is(await succeed(['cat', path]), 'one\ntwo\nthree\n');
+  assert.is(await succeed(['cat', '--from', String(HEADER + 15), path]), 'two\nthree\n');
+  const tail = { state: 'clean-end', position, detail: 'unwritten space follows the last frame' };
+  assert.equal(JSON.parse(await succeed(['info', '--json', path])), {
+    path, layout: 'segments', segments: 2, fileBytes: 2 * SEGMENT, records: 3, payloadBytes: 11, firstLsn: HEADER, lastLsn, endLsn: position, tail,
+    preparedBytes: 2 * SEGMENT - position, unreadableBytes: 0,
+  });
+  assert.match(await succeed(['info', path]), /^layout +segments, 2 files$/m);
+  assert.equal(JSON.parse(await succeed(['verify', '--json', path])), { path, ...tail, records: 3, fileBytes: 2 * SEGMENT });
+  matches(await run(['cat', '--from', String(3 * SEGMENT), path]), { code: 1, stderr: /\[TIDEMARK_LSN_OUT_OF_RANGE\]\n$/ });
+  journal.trim(1);
+  assert.is(await succeed(['cat', path]), 'three\n');
+  matches(await run(['cat', '--from', String(HEADER), path]), { code: 1, stderr: /\[TIDEMARK_TRIMMED\]\n$/ });
+  assert.is((JSON.parse(await succeed(['info', '--json', path])) as { segments: number }).segments, 1);
+});
+
+segments('damage, after what comes before it', async () => {
+  const journal = segmentsOf('one', 'two');
+  journal.mark();
+  flipByte(journal.fileOf(), HEADER + 15 + HEADER_BYTES);
+  for (const [command, stdout] of [['cat', 'one\n'], ['verify', ''], ['info', ''], ['follow', 'one\n']] as const) {
+    matches(await run([command, journal.path]), { code: 2, stdout, stderr: /offset 4111, LSN 4111: expected checksum .* durable \[TIDEMARK_CORRUPT\]\n$/ });
+  }
+});
+
+segments('follow shows what is durable, as soon as it is', async () => {
+  const journal = segmentsOf('one', 'two');
+  journal.mark(HEADER + 15);
+  const child = start(['follow', journal.path]);
+  const result = ended(child);
+  await until(child.stdout, 'one\n');
+  const three = until(child.stdout, 'three\n');
+  journal.rotate();
+  journal.record('three');
+  journal.mark();
+  await three;
+  journal.record('four');
+  child.kill('SIGINT');
+  matches(await result, { code: 0, stdout: 'one\ntwo\nthree\n' });
+});
+
+segments.run();
 
 // ---- doctor and bench ----------------------------------------------------------------------------------------------
 

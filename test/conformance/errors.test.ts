@@ -92,11 +92,18 @@ const ARGUMENTS: readonly Argument[] = [
   ...args('IoScheduler', 'unknown', [1], (value) => new IoScheduler(any({ unknown: value }))),
   ...args('JournalReader.open', 'path', NO_PATH, (value) => JournalReader.open(any(value))),
   ...args('JournalReader.open', 'from', NO_LSN, (value) => JournalReader.open(shelfPath, any({ from: value }))),
+  ...args('JournalReader.open', 'to', NO_LSN, (value) => JournalReader.open(shelfPath, any({ to: value }))),
+  ...args('JournalReader.open', 'durable', [1, 'yes', null, {}], (value) => JournalReader.open(shelfPath, any({ durable: value }))),
   ...args('JournalReader.open', 'options', NO_OPTIONS, (value) => JournalReader.open(shelfPath, any(value))),
   ...args('JournalReader.open', 'unknown', [1], (value) => JournalReader.open(shelfPath, any({ unknown: value }))),
   ...args('seek', 'lsn', [...NO_LSN, undefined], (value) => {
     reader.seek(any(value));
   }),
+  ...args('reader.follow', 'from', [...NO_LSN, 'start'], (value) => reader.follow(any({ from: value }))),
+  ...args('reader.follow', 'signal', [null, 1, {}], (value) => reader.follow(any({ signal: value }))),
+  ...args('reader.follow', 'pollMs', [...NO_INTEGER, 0, 60_001], (value) => reader.follow(any({ pollMs: value }))),
+  ...args('reader.follow', 'options', NO_OPTIONS, (value) => reader.follow(any(value))),
+  ...args('reader.follow', 'unknown', [1], (value) => reader.follow(any({ unknown: value }))),
   ...args('readAt', 'start', [...NO_LSN, undefined], (value) => reader.readAt(any(value))),
   ...args('append', 'record', NO_RECORD, (value) => journal.append(any(value))),
   ...args('tryAppend', 'record', NO_RECORD, (value) => journal.tryAppend(any(value))),
@@ -310,7 +317,7 @@ const file = (content: string | Buffer, mode = 0o644) => (home: string): string 
 const named = (name: string) => (home: string): string => join(home, name);
 
 const REFUSALS: readonly Refusal[] = [
-  { name: 'a directory', make: (home) => home, code: 'TIDEMARK_IS_DIRECTORY', reader: 'TIDEMARK_IS_DIRECTORY' },
+  { name: 'a directory', make: (home) => home, code: 'TIDEMARK_IS_DIRECTORY', reader: 'TIDEMARK_NOT_A_JOURNAL' },
   { name: 'a text', make: file('some text\nthat nobody wants cut\n'), code: 'TIDEMARK_NOT_A_JOURNAL', reader: undefined },
   { name: 'a single byte', make: file('x'), code: 'TIDEMARK_NOT_A_JOURNAL', reader: undefined },
   { name: 'megabytes of something else', make: file(pattern(1, 6_000_000)), code: 'TIDEMARK_NOT_A_JOURNAL', reader: undefined },

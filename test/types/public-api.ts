@@ -5,7 +5,7 @@ import {
   IoError, IoScheduler, Journal, JournalError, JournalReader, TidemarkError, defaultScheduler,
   type AckLevel, type Advice, type Backend, type FollowOptions, type IoErrorCode, type IoSchedulerOptions, type JournalErrorCode, type JournalOptions,
   type JournalReaderOptions, type JournalRecord, type JournalStats, type OpenReport, type RecordBytes, type SharedJournalHandle, type Submission,
-  type Tail, type TailState, type TornTail,
+  type JournalSegment, type ReaderFollowOptions, type Tail, type TailState, type TornTail,
 } from 'tidemark';
 
 /** True exactly when each type is assignable to the other. */
@@ -28,6 +28,10 @@ same<ReturnType<Journal['tryAppend']>, number | undefined>(true);
 same<ReturnType<Journal['syncThrough']>, Promise<void>>(true);
 same<ReturnType<Journal['share']>, SharedJournalHandle>(true);
 same<JournalReader['tail'], Tail | undefined>(true);
+same<JournalReader['layout'], 'file' | 'segments'>(true);
+same<JournalReader['durableLsn'], number | undefined>(true);
+same<ReturnType<JournalReader['segments']>, Promise<readonly JournalSegment[]>>(true);
+same<ReaderFollowOptions['from'], number | 'end' | undefined>(true);
 
 export async function use(): Promise<number> {
   const options: JournalOptions = { layout: 'file', direct: false, ack: 'written', scheduler: defaultScheduler() };
@@ -40,9 +44,11 @@ export async function use(): Promise<number> {
   const place: number = journal.tryAppend('text') ?? -1;
   seen.push(place, journal.stats().syncLatencyNsMax);
   for await (const { payload } of journal.follow({ from: 0, signal: AbortSignal.timeout(1) })) seen.push(payload.length);
-  const reader: AsyncIterable<JournalRecord> & AsyncDisposable = await JournalReader.open('journal', { from: 17 });
+  const reader = await JournalReader.open('journal', { from: 17, to: 99, durable: true });
+  const disposable: AsyncIterable<JournalRecord> & AsyncDisposable = reader;
+  for await (const { end } of reader.follow({ from: 'end', signal: AbortSignal.timeout(1), pollMs: 10 })) seen.push(end);
   for await (const record of reader) seen.push(record.end);
-  const disposables: AsyncDisposable[] = [journal, reader, new IoScheduler({ backend: 'blocking', workerUrl: new URL('file:///entry.js') })];
+  const disposables: AsyncDisposable[] = [journal, disposable, new IoScheduler({ backend: 'blocking', workerUrl: new URL('file:///entry.js') })];
   return disposables.length;
 }
 

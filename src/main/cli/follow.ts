@@ -1,16 +1,19 @@
 /** `tidemark follow`: the records of a journal that another process writes, as they appear in the file. */
 import { watch, type FSWatcher } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
+import { setImmediate } from 'node:timers/promises';
 import { InvalidArgumentError as InvalidValueError, type Command } from 'commander';
 import { JournalError } from '../../platform/errors.js';
 import { findData, walkFrames, type Tail } from '../../workers/protocol/frame-walk.js';
 import { FILE_BATCH_BYTES_MAX, frameBytes, HEADER_BYTES } from '../../workers/protocol/frame.js';
-import { advance, openRegularFile, type JournalRecord } from '../reader.js';
+import { isDirectory, JournalReader, type JournalRecord } from '../reader.js';
+import { advance } from '../reading/file-source.js';
+import { openRegularFile } from '../reading/files.js';
 import { RecordOutput, withFormatOptions, type FormatOptions } from './output.js';
 import { checkFrom, DamageError, note, onInterruption, parseLsn } from './support.js';
 
 interface FollowOptions extends FormatOptions {
-  readonly from: number | 'end';
+  readonly from?: number | 'end';
 }
 
 /** Where changes of a file are not reported, this is how late a record may be seen. */
@@ -23,11 +26,11 @@ export function addFollow(program: Command): void {
   const command = program
     .command('follow')
     .description(
-      'print the records of a journal, then each new one as it appears in the file, until SIGINT or SIGTERM; '
-        + 'a record that another process has just written may not be durable yet',
+      'print the records of a journal, then each new one, until SIGINT or SIGTERM; of a journal of segments only durable ones, '
+        + 'of one file as they appear in it: there a record that another process has just written may not be durable yet',
     )
     .argument('<journal>', 'path of the journal')
-    .option('--from <lsn>', "LSN of the record to begin with, or 'end' for new ones only", parseFrom, 0);
+    .option('--from <lsn>', "LSN of the record to begin with, or 'end' for new ones only; default: the oldest there is", parseFrom);
   withFormatOptions(command).action(follow);
 }
 
@@ -41,16 +44,46 @@ function parseFrom(value: string): number | 'end' {
 }
 
 async function follow(path: string, options: FollowOptions): Promise<void> {
+  if (await isDirectory(path)) return followSegments(path, options);
   const { signal, dispose } = onInterruption();
   const handle = await openRegularFile(path);
   const changes = new Changes(path, signal);
   try {
-    if (options.from !== 'end') await checkFrom(path, options.from);
-    await new Follower(path, handle, new RecordOutput(options)).run(options.from, changes, signal);
+    const from = options.from ?? 0;
+    if (from !== 'end') await checkFrom(path, from);
+    await new Follower(path, handle, new RecordOutput(options)).run(from, changes, signal);
   } finally {
     changes.close();
     await handle.close();
     dispose();
+  }
+}
+
+async function followSegments(path: string, options: FollowOptions): Promise<void> {
+  const { signal, dispose } = onInterruption();
+  try {
+    await using reader = await JournalReader.open(path);
+    await printAll(reader.follow({ signal, ...(options.from === undefined ? {} : { from: options.from }) }), new RecordOutput(options));
+  } catch (error) {
+    if (!signal.aborted || error !== signal.reason) throw error;
+  } finally {
+    dispose();
+  }
+}
+
+/** Prints records as they come: many at once while there are many, and none is held while the next one is waited for. */
+async function printAll(records: AsyncGenerator<JournalRecord, void, void>, output: RecordOutput): Promise<void> {
+  try {
+    for (;;) {
+      const next = records.next();
+      const waits = await Promise.race([next.then(() => false, () => false), setImmediate(true)]);
+      if (waits) await output.flush();
+      const step = await next;
+      if (step.done === true) return;
+      if (output.add(step.value)) await output.flush();
+    }
+  } finally {
+    await output.flush();
   }
 }
 

@@ -1,7 +1,7 @@
 /** `tidemark info`: what a journal holds. */
 import type { Command } from 'commander';
 import { survey } from './scan.js';
-import { EXIT, printJson, printTable } from './support.js';
+import { EXIT, plural, printJson, printTable } from './support.js';
 
 export function addInfo(program: Command): void {
   program
@@ -13,17 +13,18 @@ export function addInfo(program: Command): void {
 }
 
 async function info(path: string, options: { readonly json?: true }): Promise<void> {
-  const { fileBytes, records, payloadBytes, firstLsn, lastLsn, tail } = await survey('info', path);
+  const { layout, segments, fileBytes, baseLsn, records, payloadBytes, firstLsn, lastLsn, tail } = await survey('info', path);
   const clean = tail.state === 'clean-end';
-  const beyondEnd = Math.max(0, fileBytes - tail.position);
+  const beyondEnd = Math.max(0, baseLsn + fileBytes - tail.position);
   const preparedBytes = clean ? beyondEnd : 0;
   const unreadableBytes = clean ? 0 : beyondEnd;
   if (options.json === true) {
     const lsns = { firstLsn: firstLsn ?? null, lastLsn: lastLsn ?? null, endLsn: tail.position };
-    await printJson({ path, fileBytes, records, payloadBytes, ...lsns, tail, preparedBytes, unreadableBytes });
+    await printJson({ path, layout, ...(layout === 'segments' ? { segments } : {}), fileBytes, records, payloadBytes, ...lsns, tail, preparedBytes, unreadableBytes });
   } else {
     await printTable([
       ['journal', path],
+      ['layout', layout === 'segments' ? `${layout}, ${plural(segments, 'file')}` : layout],
       ['size', `${fileBytes} bytes`],
       ['records', String(records)],
       ['payload', `${payloadBytes} bytes`],

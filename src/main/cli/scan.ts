@@ -2,7 +2,6 @@
 import { assert } from '../../platform/errors.js';
 import type { Tail } from '../../workers/protocol/frame-walk.js';
 import { JournalReader, type JournalRecord } from '../reader.js';
-import { fileStatus } from './support.js';
 import { startProgress } from './progress.js';
 
 /** Takes a record; answers whether it wants another one. */
@@ -18,7 +17,12 @@ export async function readToEnd(reader: JournalReader, visit: Visit): Promise<Ta
 }
 
 export interface Survey {
+  readonly layout: JournalReader['layout'];
+  /** Files of the journal, and their bytes. */
+  readonly segments: number;
   readonly fileBytes: number;
+  /** LSN of the first byte of the oldest file. */
+  readonly baseLsn: number;
   readonly records: number;
   readonly payloadBytes: number;
   /** LSN of the first record and of the last one; undefined when there is none. */
@@ -30,7 +34,8 @@ export interface Survey {
 /** Reads everything, counting, with a progress bar. */
 export async function survey(label: string, path: string): Promise<Survey> {
   await using reader = await JournalReader.open(path);
-  const progress = startProgress(label, (await fileStatus(path)).size);
+  const files = await extentOf(reader);
+  const progress = startProgress(label, files.fileBytes);
   let records = 0;
   let payloadBytes = 0;
   let firstLsn: number | undefined;
@@ -41,15 +46,24 @@ export async function survey(label: string, path: string): Promise<Survey> {
       payloadBytes += payload.length;
       firstLsn ??= start;
       lastLsn = start;
-      progress.update(end, records);
+      progress.update(end - files.baseLsn, records);
       return true;
     });
     assert(tail !== undefined, 'a walk that wants everything comes to the end');
-    // After the walk: the file of a journal that is being written grows.
-    const { size } = await fileStatus(path);
-    progress.update(size, records);
-    return { fileBytes: size, records, payloadBytes, firstLsn, lastLsn, tail };
+    // After the walk: a journal that is being written grows.
+    const extent = await extentOf(reader);
+    progress.update(extent.fileBytes, records);
+    return { ...extent, layout: reader.layout, records, payloadBytes, firstLsn, lastLsn, tail };
   } finally {
     progress.stop();
   }
+}
+
+async function extentOf(reader: JournalReader): Promise<Pick<Survey, 'segments' | 'fileBytes' | 'baseLsn'>> {
+  const segments = await reader.segments();
+  return {
+    segments: segments.length,
+    fileBytes: segments.reduce((sum, { bytes }) => sum + bytes, 0),
+    baseLsn: segments[0]?.baseLsn ?? 0,
+  };
 }

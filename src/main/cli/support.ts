@@ -81,10 +81,11 @@ export function schedulerFor(backend: IoSchedulerOptions['backend'] | undefined)
   return new IoScheduler({ fileWorkers: 1, ...(backend === undefined ? {} : { backend }) });
 }
 
-/** Refuses to begin beyond the file's end: that would be success for records which do not exist. */
-export async function checkFrom(path: string, from: number): Promise<void> {
-  const { size } = await fileStatus(path);
-  if (from > size) throw new InvalidArgumentError(`Expected \`--from\` to be an LSN of the journal, which has ${size} bytes, got ${from}`);
+/** Refuses to begin beyond a file's end: that would be success for records which do not exist. Directories are read to tell. */
+export async function checkFrom(path: string, from: number | undefined): Promise<void> {
+  const status = await fileStatus(path);
+  const { size } = status;
+  if (from !== undefined && from > size && !status.isDirectory()) throw new InvalidArgumentError(`Expected \`--from\` to be an LSN of the journal, which has ${size} bytes, got ${from}`);
 }
 
 export async function fileStatus(path: string): Promise<Stats> {

@@ -1,0 +1,35 @@
+/** Opens and reads the files of journals. */
+import { constants } from 'node:fs';
+import { open, type FileHandle } from 'node:fs/promises';
+import { EINVAL, EISDIR, fromNodeError, ioError } from '../../platform/errno.js';
+import { IoError } from '../../platform/errors.js';
+
+/** Rejects with an {@link IoError} when the file cannot be opened or is not a regular file. */
+export async function openRegularFile(path: string, flags = 0): Promise<FileHandle> {
+  let handle: FileHandle;
+  try {
+    // O_NONBLOCK: opening a FIFO must not wait for somebody to write to it.
+    handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | flags);
+  } catch (error) {
+    throw fromNodeError(error, path);
+  }
+  const status = await handle.stat();
+  if (status.isFile()) return handle;
+  await handle.close();
+  if (status.isDirectory()) throw ioError(EISDIR, 'open', path);
+  throw new IoError('TIDEMARK_NOT_A_FILE', {
+    errno: EINVAL, errnoName: 'EINVAL', syscall: 'open', path, explanation: 'expected a regular file, got a device, socket or FIFO',
+  });
+}
+
+/** Reads `bytes` bytes into fresh memory; fewer only where the file ends. */
+export async function readFully(handle: FileHandle, offset: number, bytes: number): Promise<Uint8Array> {
+  const target = Buffer.allocUnsafeSlow(bytes);
+  let done = 0;
+  while (done < bytes) {
+    const { bytesRead } = await handle.read(target, done, bytes - done, offset + done);
+    if (bytesRead === 0) break;
+    done += bytesRead;
+  }
+  return target.subarray(0, done);
+}

@@ -1,0 +1,40 @@
+/** Finds out how much of a journal its commit marks prove durable, ahead of whoever shows the records. */
+import { footerOf, SegmentCursor, type Stop } from './segment-cursor.js';
+import type { SegmentDirectory } from './segment-directory.js';
+
+/**
+ * Records stand before the mark that proves them. A second cursor goes ahead for the marks, so that none has to be held.
+ */
+export class Scout {
+  readonly cursor: SegmentCursor;
+  readonly #directory: SegmentDirectory;
+  #footerBase: number | undefined;
+
+  constructor(directory: SegmentDirectory, position: number) {
+    this.#directory = directory;
+    this.cursor = new SegmentCursor(directory, position);
+  }
+
+  /** Reads on until more than what is below `lsn` is proven durable; or tells why there is no more to read. */
+  async prove(lsn: number): Promise<Stop | undefined> {
+    while (this.#directory.provenLsn <= lsn) {
+      if (await this.#takeFooter()) continue;
+      const step = await this.cursor.next();
+      if (step.kind === 'invalid' || step.kind === 'missing') return step;
+    }
+    return undefined;
+  }
+
+  /** A segment that is full need not be read: no mark in it proves more than its footer. */
+  async #takeFooter(): Promise<boolean> {
+    const { geometry } = this.#directory.format;
+    const base = geometry.baseOf(this.cursor.position);
+    if (base === this.#footerBase) return false;
+    this.#footerBase = base;
+    const footer = await footerOf(this.#directory, base);
+    if (footer === undefined) return false;
+    this.#directory.noteMark(footer);
+    this.cursor.seek(geometry.nextBody(base));
+    return true;
+  }
+}
