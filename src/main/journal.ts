@@ -296,10 +296,14 @@ export class Journal {
    */
   follow(options: FollowOptions = {}): AsyncGenerator<JournalRecord, void, void> {
     check.checkKeys('options', options, ['from', 'signal']);
-    const from = options.from === undefined ? 0 : check.lsn('from', options.from);
+    const from = options.from === undefined ? undefined : check.lsn('from', options.from);
     const signal = check.signal('signal', options.signal);
     this.#checkUsable();
+    const storage = this.#owner?.storage;
+    const follower = {};
     return followJournal(this.path, from, signal, {
+      reading: (lsn) => storage?.followerAt(follower, lsn),
+      done: () => storage?.followerAt(follower, undefined),
       durableLsn: () => this.durableLsn,
       onDurableBeyond: (lsn, notify) => this.#appender.waiters.onDurableBeyond(lsn, notify),
       ended: () => this.#ended || this.#control.sealed,

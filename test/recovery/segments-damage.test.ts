@@ -49,7 +49,13 @@ function judge({ builder, recycled }: Shape, damaged: ReadonlySet<BuiltFrame>, f
   const e = first.start;
   const whole = frames.filter((frame) => !damaged.has(frame));
   const later = whole.filter(({ start }) => start > e);
-  const proven = whole.some(({ mark }) => (mark?.durableLsn ?? 0) > e) || later.some(({ kind, start }) => kind !== 'footer' && start - WINDOW > e);
+  const marked = whole.some(({ mark }) => (mark?.durableLsn ?? 0) > e);
+  // A frame far behind proves what was written a window before it; a torn frame may begin there and end later.
+  const written = (later.findLast(({ kind }) => kind !== 'footer')?.start ?? 0) - WINDOW;
+  const possible = written >= e + 12;
+  const certain = possible && (later[0]?.start ?? Infinity) <= written;
+  if (!marked && possible && !certain) return { kinds: ['corrupt', 'torn'], end: e };
+  const proven = marked || certain;
   if (proven) return { kinds: ['corrupt'], end: e };
   if (later.length > 0) return { kinds: ['torn'], end: e };
   const before = frames.slice(0, index).findLast(({ kind }) => kind !== 'pad');

@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { JournalError } from '../../platform/errors.js';
 import type { Tail } from '../../workers/protocol/frame-walk.js';
-import { HEADER_BYTES, frameBytes } from '../../workers/protocol/frame.js';
+import { HEADER_BYTES, OVERHEAD_BYTES, frameBytes } from '../../workers/protocol/frame.js';
 import { walkSegment, type FrameProblem, type SegmentFormat, type SegmentFrame } from '../../workers/protocol/segment-walk.js';
 import { decodeSegmentHeader, SEGMENT_HEADER_BYTES, type CommitMark } from '../../workers/protocol/segment.js';
 import { footerOf, frameAt, type SegmentCursor, type Stop } from './segment-cursor.js';
@@ -42,7 +42,7 @@ export async function judge(directory: SegmentDirectory, cursor: SegmentCursor, 
   const { file, problem } = stop;
   const proof = provenLsn > position ? `everything below LSN ${provenLsn} is durable` : undefined;
   const evidence = proof === undefined ? await evidenceBeyond(directory, file, position, problem) : undefined;
-  const proven = proof ?? evidence?.proofFor(position);
+  const proven = proof ?? evidence?.proofFor(position, problem);
   if (proven !== undefined) return { kind: 'corrupt', error: directory.corrupt(position, `${inWords(directory, position, problem)}; ${proven}`) };
   return { kind: 'end', tail: await tailAt(directory, cursor, file, problem, evidence?.anyLsn) };
 }
@@ -120,10 +120,13 @@ class Evidence {
   }
 
   /** Why a frame at `lsn` had been durable, in words; undefined when nothing tells. */
-  proofFor(lsn: number): string | undefined {
+  proofFor(lsn: number, problem: FrameProblem): string | undefined {
     const { durableLsn, at } = this.#marked;
     if (durableLsn > lsn) return `the commit mark at LSN ${at} proves that everything below LSN ${durableLsn} had been durable`;
-    if (this.#frameLsn - this.#windowBytes > lsn) return `the frame at LSN ${this.#frameLsn}, more than a window of ${this.#windowBytes} bytes behind, proves that it had been durable`;
+    const durable = this.#frameLsn - this.#windowBytes;
+    // A long frame that began before the window may have ended in it, and be torn; it ended before the next valid one.
+    const end = problem.state === 'checksum-mismatch' ? this.anyLsn ?? Infinity : lsn + OVERHEAD_BYTES;
+    if (durable >= end) return `the frame at LSN ${this.#frameLsn}, more than a window of ${this.#windowBytes} bytes behind, proves that it had been durable`;
     return undefined;
   }
 }
@@ -139,7 +142,7 @@ async function evidenceBeyond(directory: SegmentDirectory, file: EnteredSegment,
   }
   await addFooter(directory, file.base, evidence);
   for (const base of await directory.look()) {
-    if (evidence.proofFor(position) !== undefined) break;
+    if (evidence.proofFor(position, problem) !== undefined) break;
     if (base <= file.base) continue;
     await addFooter(directory, base, evidence);
     await directory.withFile(base, async (younger) => {
