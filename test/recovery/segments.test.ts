@@ -83,6 +83,15 @@ const CASES: readonly Case[] = [
     put(builder.files, end + 512, recordFrame(ID, end + 512, pattern(1, 40)));
     return [builder.files, { kind: 'torn', end, dataEnd: end + 512 + 52, findings: [['torn-tail', end]] }];
   }],
+  ...([[0, ['tail', 'all'], 'torn'], [1024 * 1024 - 1, ['tail'], 'corrupt'], [1024 * 1024 - 1, ['all'], 'corrupt'], [1024 * 1024, ['tail'], 'clean'], [1024 * 1024, ['all'], 'corrupt']] as const)
+    .map(([farther, depths, kind]): Case => [`a closed journal, and a frame ${farther} bytes behind it`, () => {
+      const builder = three().close();
+      for (let n = 3; n < 22; n++) builder.prepare(n * SEGMENT);
+      const end = builder.position;
+      const at = end + Math.max(farther, 512);
+      put(builder.files, at, padFrame(ID, at, 100));
+      return [builder.files, { kind, end, closed: true }];
+    }, depths]),
   ['a trimmed journal', () => {
     const builder = three({ firstBase: 5 * SEGMENT, records: 777, marks: 50 });
     return [builder.files, { kind: 'clean', end: builder.position, records: builder.records - 777 }];
@@ -234,7 +243,13 @@ const CASES: readonly Case[] = [
     const builder = three();
     builder.mark({ durableLsn: builder.position + 5000 });
     return [builder.files, { kind: 'corrupt', end: builder.position, findings: [['corruption', builder.position]] }];
-  }],
+  }, ['tail']],
+  ['a mark before the end that claims more than there is', () => {
+    const builder = three();
+    const mark = builder.position;
+    builder.mark({ durableLsn: builder.position + 5000 });
+    return [builder.files, { kind: 'corrupt', end: builder.position, findings: [['corruption', mark], ['corruption', builder.position]], says: /a durable LSN of at most/ }];
+  }, ['all']],
   ['the start of a frame at the end', () => {
     const builder = three();
     const end = builder.position;
@@ -365,6 +380,24 @@ test('the log is told as a writer needs it', async () => {
     });
     assert.equal(await examine(listingOf(builder.files), { depth }, async (request) => readOf(builder.files, request)), verdictOf(builder.files, depth));
   }
+});
+
+test('a mark may count records that a pad took the place of, and no others', () => {
+  for (const [more, inSegment, padBytes, kind] of [[0, 0, 12, 'clean'], [1, 1, 12, 'clean'], [2, 2, 12, 'corrupt'], [2, 2, 24, 'clean'], [0, 1, 600, 'clean'], [-1, -1, 600, 'corrupt'], [51, 0, 600, 'corrupt']] as const) {
+    const builder = new SegmentBuilder().record(pattern(1, 30)).mark().record(pattern(2, 40)).pad(padBytes);
+    const { position, records } = builder;
+    builder.mark({ records: records + more, segmentRecords: records + inSegment });
+    const findings = kind === 'clean' ? [] : [['corruption', position] as const];
+    check(verdictOf(builder.files, 'all'), { kind, findings, end: builder.position }, `${more} ${inSegment} ${padBytes}`);
+  }
+});
+
+test('opening a closed journal reads little of the space behind it', () => {
+  const segmentBytes = 32 * 1024 * 1024;
+  const builder = new SegmentBuilder({ segmentBytes }).record(pattern(1, 100)).close();
+  const reads: SegmentRead[] = [];
+  check(verdictOf(builder.files, 'tail', reads), { kind: 'clean', end: builder.position, closed: true }, 'closed');
+  assert.ok(reads.reduce((sum, { bytes }) => sum + bytes, 0) < 2 * 1024 * 1024);
 });
 
 test('opening reads no more than the end of a long journal', () => {

@@ -38,36 +38,43 @@ export class ChecksumBudget {
   }
 }
 
+/** LSNs at which a frame may begin to be of interest. */
+export interface SearchRange {
+  readonly from: number;
+  readonly to: number;
+}
+
 const SEARCH_BYTES = 1024 * 1024;
 /** The three bytes that every kind begins with. */
 const MAGIC = Buffer.from('FSY');
 
 /**
- * Calls `onFrame` with every valid frame that begins at `from` or behind, in order, until it answers false. What a valid frame
+ * Calls `onFrame` with every valid frame that begins in [from, to), in order, until it answers false. What a valid frame
  * carries is not searched. Ends early when the budget is spent.
  */
-export function* searchFrames(format: SegmentFormat, bases: readonly number[], from: number, budget: ChecksumBudget, onFrame: (frame: FoundFrame) => boolean): Generator<SegmentRead, void, Uint8Array> {
+export function* searchFrames(format: SegmentFormat, bases: readonly number[], { from, to }: SearchRange, budget: ChecksumBudget, onFrame: (frame: FoundFrame) => boolean): Generator<SegmentRead, void, Uint8Array> {
   const { geometry } = format;
   for (const base of bases) {
     const footerLsn = geometry.footerOf(base);
     if (from > footerLsn) continue;
-    const more = yield* searchBody(format, Math.max(from, geometry.bodyStart(base)), budget, onFrame);
-    if (!more) return;
+    if (base >= to) return;
+    const more = yield* searchBody(format, { from: Math.max(from, geometry.bodyStart(base)), to: Math.min(to, footerLsn) }, budget, onFrame);
+    if (!more || footerLsn >= to) return;
     const mark = yield* readsOf(readFooter(format, base));
     if (mark !== undefined && !onFrame({ start: footerLsn, end: footerLsn + MARK_BYTES, mark, footer: true })) return;
   }
 }
 
-function* searchBody(format: SegmentFormat, from: number, budget: ChecksumBudget, onFrame: (frame: FoundFrame) => boolean): Generator<SegmentRead, boolean, Uint8Array> {
+function* searchBody(format: SegmentFormat, { from, to }: SearchRange, budget: ChecksumBudget, onFrame: (frame: FoundFrame) => boolean): Generator<SegmentRead, boolean, Uint8Array> {
   const { geometry } = format;
   const base = geometry.baseOf(from);
-  const footerLsn = geometry.footerOf(base);
-  for (let at = from; at < footerLsn;) {
-    const bytes = yield { base, offset: at - base, bytes: Math.min(SEARCH_BYTES, base + geometry.segmentBytes - at) };
+  for (let at = from; at < to;) {
+    // No farther than a mark that begins right before the limit: a footer's room is behind every body.
+    const bytes = yield { base, offset: at - base, bytes: Math.min(SEARCH_BYTES, to + MARK_BYTES - at) };
     if (bytes.length < MARK_BYTES) return true;
     const piece = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     // Pieces overlap, so that a header or a mark on their border is seen whole.
-    const border = Math.min(at + piece.length - MARK_BYTES + 1, footerLsn);
+    const border = Math.min(at + piece.length - MARK_BYTES + 1, to);
     let next = border;
     for (let hit = piece.indexOf(MAGIC); hit >= 0 && at + hit < border;) {
       const frame = yield* checkCandidate(format, piece, hit, at + hit, budget);

@@ -75,6 +75,9 @@ interface Later {
 /** A journal with more damage than this needs no longer list of it. */
 const FINDINGS_MAX = 1000;
 
+/** Behind the mark that closed a journal, a later writer is looked for at least so far. */
+const CLOSED_SEARCH_BYTES_MIN = 1024 * 1024;
+
 class Examination {
   readonly #journal: Journal;
   readonly #options: ExamineOptions;
@@ -205,7 +208,7 @@ class Examination {
 
   #take(base: number, frame: SegmentFrame): boolean {
     if (frame.kind === 'record') this.#tally.takeRecord(frame.start, frame.end);
-    else if (frame.kind === 'pad') this.#tally.takePad(frame.end);
+    else if (frame.kind === 'pad') this.#tally.takePad(frame.start, frame.end);
     else this.#takeMark(base, frame.mark, frame.start, frame.end);
     return true;
   }
@@ -235,11 +238,12 @@ class Examination {
 
   *#searchBehind(position: number): Examining<Later> {
     const { format, bases, firstBase } = this.#journal;
-    const searched = bases.filter((base) => this.#geometry.nextBase(base) > position);
+    const to = this.#searchLimit(position);
+    const searched = bases.filter((base) => this.#geometry.nextBase(base) > position && base < to);
     this.#budget = new ChecksumBudget(searched.length * this.#geometry.segmentBytes);
     const seen = new Set<number>();
     let later: Later = { first: undefined, last: undefined, lastInBody: undefined, strongest: undefined, windowBytes: 0, recordsBefore: undefined, bases: seen };
-    yield* searchFrames(format, bases, position + 1, this.#budget, (frame) => {
+    yield* searchFrames(format, bases, { from: position + 1, to }, this.#budget, (frame) => {
       const { mark, start: lsn } = frame;
       seen.add(this.#baseOf(lsn));
       later = { ...later, first: later.first ?? frame, last: frame, lastInBody: frame.footer ? later.lastInBody : frame };
@@ -250,6 +254,15 @@ class Examination {
       return true;
     });
     return later;
+  }
+
+  /**
+   * How far opening looks behind `position`. A writer that found a closed journal began right behind the mark, and nobody
+   * else wrote there: what speaks of it lies within its window.
+   */
+  #searchLimit(position: number): number {
+    if (this.#options.depth === 'all' || !this.#tally.closed) return Infinity;
+    return position + Math.max(this.#windowAt(undefined), CLOSED_SEARCH_BYTES_MIN);
   }
 
   /** What proves that the frame at `position` had been durable, in words. */
@@ -283,7 +296,7 @@ class Examination {
     const { format, bases } = this.#journal;
     let next: number | undefined;
     if (this.#budget !== undefined) {
-      yield* searchFrames(format, bases, position + 1, this.#budget, (frame) => {
+      yield* searchFrames(format, bases, { from: position + 1, to: Infinity }, this.#budget, (frame) => {
         next = frame.start;
         return false;
       });

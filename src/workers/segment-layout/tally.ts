@@ -1,4 +1,5 @@
 /** What is known of a log up to a position: counted frame by frame, or told by its commit marks. */
+import { OVERHEAD_BYTES } from '../protocol/frame.js';
 import { MARK_FLAG, type CommitMark } from '../protocol/segment.js';
 
 export interface Disagreement {
@@ -28,6 +29,8 @@ export class Tally {
   /** Whether the counts are exact, or only count from where the walk began. */
   #everKnown: boolean;
   #segmentKnown = false;
+  /** Records that pads may have taken the place of: in all, and in the segment. Marks behind a repaired range count them still. */
+  #replaced = { ever: 0, segment: 0 };
 
   /** Begins at `position`, with `recordsEver` records before it if that is known. */
   constructor(position: number, recordsEver: number | undefined) {
@@ -46,6 +49,7 @@ export class Tally {
     this.segmentRecords = 0;
     this.lastRecordLsn = 0;
     this.#segmentKnown = true;
+    this.#replaced.segment = 0;
   }
 
   /** Goes on at `position`; what lies between is damaged. */
@@ -65,19 +69,16 @@ export class Tally {
   }
 
   /** A pad follows the mark that closes a journal, up to the end of the sector: it says nothing. */
-  takePad(end: number): void {
+  takePad(start: number, end: number): void {
+    const records = Math.floor((end - start) / OVERHEAD_BYTES);
+    this.#replaced = { ever: this.#replaced.ever + records, segment: this.#replaced.segment + records };
     this.position = end;
   }
 
   /** Answers what the mark says otherwise than it was counted. From then on the mark is believed: the next ones agree with it. */
   takeMark(mark: CommitMark, start: number, end: number, inOldest: boolean): Disagreement | undefined {
     const { records, segmentRecords, lastRecordLsn } = mark;
-    const everAgrees = !this.#everKnown || records === this.recordsEver;
-    const segmentAgrees = !this.#segmentKnown || (segmentRecords === this.segmentRecords && lastRecordLsn === this.lastRecordLsn);
-    const disagreement = everAgrees && segmentAgrees ? undefined : {
-      expected: inWords(this.#everKnown ? this.recordsEver : records, this.#segmentKnown ? this : mark),
-      found: inWords(records, mark),
-    };
+    const disagreement = this.#disagreement(mark, start);
     if (inOldest) this.recordsBefore ??= records - segmentRecords;
     this.recordsEver = records;
     this.segmentRecords = segmentRecords;
@@ -87,6 +88,22 @@ export class Tally {
     this.position = end;
     this.believe(mark, start);
     return disagreement;
+  }
+
+  #disagreement(mark: CommitMark, start: number): Disagreement | undefined {
+    const { records, segmentRecords, lastRecordLsn, durableLsn } = mark;
+    if (durableLsn > start) return { expected: `a durable LSN of at most ${start}, where the mark lies`, found: `${durableLsn}` };
+    const more = this.#everKnown ? records - this.recordsEver : 0;
+    const moreInSegment = this.#segmentKnown ? segmentRecords - this.segmentRecords : 0;
+    const { ever, segment } = this.#replaced;
+    this.#replaced = { ever: ever - more, segment: segment - moreInSegment };
+    const lastAgrees = !this.#segmentKnown || lastRecordLsn === this.lastRecordLsn || (moreInSegment > 0 && lastRecordLsn > this.lastRecordLsn);
+    if (more >= 0 && more <= ever && moreInSegment >= 0 && moreInSegment <= segment && lastAgrees) return undefined;
+    this.#replaced = { ever: 0, segment: 0 };
+    return {
+      expected: inWords(this.#everKnown ? this.recordsEver : records, this.#segmentKnown ? this : mark),
+      found: inWords(records, mark),
+    };
   }
 
   /** Is told how many records are before the oldest segment, having counted from its start. */
