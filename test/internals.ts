@@ -35,6 +35,8 @@ export const segments = {
   ...(await internal<typeof import('../dist/workers/segment-layout/prepare.js')>('segment-layout/prepare.js')),
   ...(await internal<typeof import('../dist/workers/segment-layout/directory.js')>('segment-layout/directory.js')),
   ...(await internal<typeof import('../dist/workers/segment-layout/recovery.js')>('segment-layout/recovery.js')),
+  ...(await internal<typeof import('../dist/workers/segment-layout/repair-plan.js')>('segment-layout/repair-plan.js')),
+  ...(await internal<typeof import('../dist/workers/segment-layout/overlay.js')>('segment-layout/overlay.js')),
   ...(await internal<typeof import('../dist/platform/ffi.js')>('../platform/ffi.js')),
   files: (await internal<typeof import('../dist/platform/select.js')>('../platform/select.js')).selectPlatform().files,
 };

@@ -6,6 +6,7 @@ export type { JournalOptions } from './journal-options.js';
 export { JournalReader, type JournalReaderOptions, type JournalRecord, type ReaderFollowOptions } from './reader.js';
 export type { JournalSegment } from './reading/source.js';
 export type { FollowOptions } from './follow.js';
+export type { RepairOptions } from './repair.js';
 export { IoUring, type FixedRange, type IoUringOptions } from './io-uring.js';
 export { defaultScheduler, IoScheduler, type Backend, type IoSchedulerOptions } from './scheduler.js';
 export {
@@ -19,6 +20,6 @@ export {
   type JournalErrorCode,
 } from '../platform/errors.js';
 export type { Tail, TailState } from '../workers/protocol/frame-walk.js';
-export type { TornTail } from '../workers/protocol/messages.js';
+export type { RepairedRange, RepairFinding, RepairReport, TornTail } from '../workers/protocol/messages.js';
 export type { RecordBytes } from '../workers/protocol/log-buffer.js';
 export type { Advice } from '../platform/platform.js';

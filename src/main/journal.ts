@@ -6,7 +6,7 @@ import type { Advice } from '../platform/platform.js';
 import { selectPlatform } from '../platform/select.js';
 import { ControlBlock, POISON, STATISTICS, type Statistic } from '../workers/protocol/control-block.js';
 import { LOG_BUFFER_ALIGNMENT, LogBuffer, type RecordBytes, type SharedLogBuffer } from '../workers/protocol/log-buffer.js';
-import type { Detached } from '../workers/protocol/messages.js';
+import type { Detached, RepairReport } from '../workers/protocol/messages.js';
 import { Appender, type AckLevel } from './appender.js';
 import { report } from './diagnostics.js';
 import { followJournal, type FollowOptions } from './follow.js';
@@ -15,6 +15,7 @@ import { ADVICE, journalOptions, type JournalOptions, type ResolvedJournalOption
 import type { JournalBackend, JournalStats, OpenReport, SharedJournalHandle, Submission } from './journal-types.js';
 import * as check from './options.js';
 import type { JournalRecord } from './reader.js';
+import { repairJournal, type RepairOptions } from './repair.js';
 import { defaultScheduler, type WriterSeat } from './scheduler.js';
 import { openStorage, type JournalStorage, type Layout, type TrimOptions } from './storage.js';
 
@@ -85,6 +86,19 @@ export class Journal {
     }
     report('open', { path: absolute, end: storage.opened.end, ...journal.openReport, directActive: journal.directActive });
     return journal;
+  }
+
+  /**
+   * Repairs a journal that opening refuses with `TIDEMARK_CORRUPT`. Takes the exclusive lock; whatever it changes is kept,
+   * durable, in files beside the journal (`….damaged-<lsn>`) before. In the segment layout every record behind the damage
+   * stays readable at its LSN; in the file layout the journal is cut where the damage begins.
+   *
+   * A journal that needs no repair is left as it is, a torn tail is left to `open`. Rejects with `TIDEMARK_LOCKED`,
+   * `TIDEMARK_NOT_A_JOURNAL`, `TIDEMARK_NOT_SUPPORTED` (a newer version), and `TIDEMARK_CORRUPT` for what it cannot repair;
+   * then nothing has changed.
+   */
+  static repair(path: string, options: RepairOptions = {}): Promise<RepairReport> {
+    return repairJournal(path, options);
   }
 
   /**

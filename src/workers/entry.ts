@@ -8,11 +8,13 @@ import { announceLoaded } from '../platform/thread-start.js';
 import type { Platform } from '../platform/platform.js';
 import { BlockingWriter } from './blocking-writer.js';
 import { closeFileJournal, openFileJournal } from './file-layout/open.js';
+import { repairFileJournal } from './file-layout/repair.js';
 import { endpointOf } from './protocol/endpoint.js';
 import { outcomeOf, type Outcome, type StartWriterTask, type WorkerTask, type WriterControl, type WriterStarted } from './protocol/messages.js';
 import { closeSegments, trimSegments } from './segment-layout/directory.js';
 import { openSegmentsJournal } from './segment-layout/open.js';
 import { prepareSegment } from './segment-layout/prepare.js';
+import { repairSegmentsJournal } from './segment-layout/repair.js';
 import { RingOwner } from './ring-owner.js';
 
 // In a turn of its own: what loads this module has work to finish when it is evaluated.
@@ -44,6 +46,8 @@ function perform(platform: Platform, task: WorkerTask): unknown {
     case 'close-descriptor':
       platform.files.close(task.descriptor);
       return undefined;
+    case 'repair':
+      return task.layout === 'file' ? repairFileJournal(platform.files, task) : repairSegmentsJournal(platform.files, task);
     case 'advise':
       platform.files.advise(task.descriptor, task.offset, task.bytes, task.advice);
       return undefined;

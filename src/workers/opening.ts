@@ -2,6 +2,7 @@
 import { realpathSync, statSync, type BigIntStats } from 'node:fs';
 import { EEXIST, EINVAL, fromNodeError } from '../platform/errno.js';
 import { IoError } from '../platform/errors.js';
+import { NativeMemory } from '../platform/ffi.js';
 import type { Files, LockHolder } from '../platform/platform.js';
 import { LOG_BUFFER_ALIGNMENT } from './protocol/log-buffer.js';
 
@@ -73,6 +74,30 @@ export function createAside(files: Files, base: string, mode: number): { name: s
       if (!(error instanceof IoError) || error.errno !== EEXIST || number === 1000) throw error;
     }
   }
+}
+
+const COPY_BYTES = 1024 * 1024;
+
+/**
+ * Copies `bytes` of an open file into a new one beside the journal, durable but for its name; answers the name and how many
+ * bytes there were.
+ */
+export function copyAside(files: Files, source: { readonly descriptor: number; readonly offset: number; readonly bytes: number }, base: string): { name: string; bytes: number } {
+  const { name, target } = createAside(files, base, files.status(source.descriptor).mode);
+  let done = 0;
+  try {
+    const memory = new NativeMemory(COPY_BYTES, LOG_BUFFER_ALIGNMENT);
+    while (done < source.bytes) {
+      const count = files.readFully(source.descriptor, memory.bytes.subarray(0, Math.min(COPY_BYTES, source.bytes - done)), source.offset + done);
+      if (count === 0) break;
+      files.writeFully(target, memory.address, count, done);
+      done += count;
+    }
+    files.syncFull(target);
+  } finally {
+    files.close(target);
+  }
+  return { name, bytes: done };
 }
 
 /** Which direct IO the file allows, tried on a descriptor of its own: the sector size, or why there is none. */

@@ -46,7 +46,8 @@ export function fill(builder: SegmentBuilder, end: number, seed = 1): SegmentBui
   for (let i = seed; builder.position < end; i++) {
     builder.record(pattern(i, sizes[i % sizes.length] ?? 0));
     if (i % 5 === 0) builder.mark();
-    if (i % 7 === 0) builder.pad(12 + (i * 37) % 500, 0xaa);
+    const padBytes = 12 + (i * 37) % 500;
+    if (i % 7 === 0 && builder.fits(padBytes)) builder.pad(padBytes, 0xaa);
   }
   return builder;
 }

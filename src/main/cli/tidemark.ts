@@ -9,6 +9,7 @@ import { addCat } from './cat.js';
 import { addDoctor } from './doctor.js';
 import { addFollow } from './follow.js';
 import { addInfo } from './info.js';
+import { addRepair } from './repair.js';
 import { describeError, EXIT, EXIT_CODES_HELP, exitCodeOf, isOutputClosed } from './support.js';
 import { addVerify } from './verify.js';
 
@@ -20,7 +21,7 @@ function createProgram(): Command {
     // Usage errors are reported below, like any other.
     .configureOutput({ outputError: () => undefined })
     .addHelpText('afterAll', EXIT_CODES_HELP);
-  for (const add of [addAppend, addCat, addFollow, addInfo, addVerify, addDoctor, addBench]) add(program);
+  for (const add of [addAppend, addCat, addFollow, addInfo, addVerify, addRepair, addDoctor, addBench]) add(program);
   return program;
 }
 

@@ -6,15 +6,12 @@
 import { dirname } from 'node:path';
 import { EEXIST, EISDIR, ENOENT, ioError } from '../../platform/errno.js';
 import { assert, IoError, JournalError } from '../../platform/errors.js';
-import { addressOf } from '../../platform/ffi.js';
 import type { Files } from '../../platform/platform.js';
-import { awaitRelease, createAside, lockPatiently, notAFile, probeDirect, realPath, statOf } from '../opening.js';
+import { awaitRelease, copyAside, lockPatiently, notAFile, probeDirect, realPath, statOf } from '../opening.js';
 import { ControlBlock } from '../protocol/control-block.js';
 import { LogBuffer } from '../protocol/log-buffer.js';
 import type { CloseFileTask, OpenedFile, OpenFileTask, TornTail } from '../protocol/messages.js';
 import { recover, type Verdict } from './recovery.js';
-
-const COPY_BYTES = 1024 * 1024;
 
 export function openFileJournal(files: Files, task: OpenFileTask): OpenedFile {
   const { descriptor, created } = openLocked(files, task);
@@ -53,7 +50,7 @@ export function openFileJournal(files: Files, task: OpenFileTask): OpenedFile {
 }
 
 /** Opens the file and takes its lock; both again if somebody replaced the file in between. */
-function openLocked(files: Files, task: OpenFileTask): { descriptor: number; created: boolean } {
+export function openLocked(files: Files, task: Pick<OpenFileTask, 'path' | 'create' | 'mode'>): { descriptor: number; created: boolean } {
   for (let attempt = 0; attempt < 10; attempt++) {
     const { descriptor, created } = openFile(files, task);
     try {
@@ -78,7 +75,7 @@ function openLocked(files: Files, task: OpenFileTask): { descriptor: number; cre
   throw new JournalError('TIDEMARK_LOCKED', `journal '${task.path}' keeps being replaced by another process`, { path: task.path });
 }
 
-function openFile(files: Files, task: OpenFileTask): { descriptor: number; created: boolean } {
+function openFile(files: Files, task: Pick<OpenFileTask, 'path' | 'create' | 'mode'>): { descriptor: number; created: boolean } {
   // Look before opening: opening a device or a FIFO may do something to it.
   const before = statOf(task.path);
   if (before !== undefined && !before.isFile() && !before.isDirectory()) throw notAFile(task.path);
@@ -98,9 +95,7 @@ function openFile(files: Files, task: OpenFileTask): { descriptor: number; creat
 
 /** Acts on the verdict: refuses, or sets a torn tail aside and cuts it off. */
 function settle(files: Files, path: string, descriptor: number, verdict: Verdict): TornTail | undefined {
-  if (verdict.kind === 'not-a-journal') {
-    throw new JournalError('TIDEMARK_NOT_A_JOURNAL', `'${path}' is not a journal and was left untouched: ${verdict.detail}`, { path });
-  }
+  if (verdict.kind === 'not-a-journal') throw notAJournal(path, verdict.detail);
   if (verdict.kind === 'corrupt') {
     throw new JournalError(
       'TIDEMARK_CORRUPT',
@@ -117,26 +112,17 @@ function settle(files: Files, path: string, descriptor: number, verdict: Verdict
   return { lsn: verdict.end, state: verdict.tail.state, detail: verdict.tail.detail, bytes, keptAs };
 }
 
+export function notAJournal(path: string, detail: string): JournalError {
+  return new JournalError('TIDEMARK_NOT_A_JOURNAL', `'${path}' is not a journal and was left untouched: ${detail}`, { path });
+}
+
 /** Copies the torn bytes into a new file beside the journal, durable before the journal is cut. */
 function keepAside(files: Files, path: string, descriptor: number, start: number, bytes: number): string {
   const journal = realPath(path);
-  const { mode } = files.status(descriptor);
-  const { name, target } = createAside(files, `${journal}.torn-${start}`, mode);
-  try {
-    const buffer = new Uint8Array(new SharedArrayBuffer(COPY_BYTES));
-    const address = addressOf(buffer);
-    for (let done = 0; done < bytes;) {
-      const count = files.readFully(descriptor, buffer.subarray(0, Math.min(COPY_BYTES, bytes - done)), start + done);
-      assert(count > 0, 'a torn tail does not shrink while its journal is locked');
-      files.writeFully(target, address, count, done);
-      done += count;
-    }
-    files.syncFull(target);
-  } finally {
-    files.close(target);
-  }
+  const kept = copyAside(files, { descriptor, offset: start, bytes }, `${journal}.torn-${start}`);
+  assert(kept.bytes === bytes, 'a torn tail does not shrink while its journal is locked');
   files.syncDirectory(dirname(journal));
-  return name;
+  return kept.name;
 }
 
 /** Sets the watermarks to the journal's end and loads the partial sector before it, which direct writes write again. */

@@ -13,7 +13,7 @@ export type Verdict =
   /** Valid frames, then bytes that nothing proves to have been durable. `dataEnd`: after the last that is not zero. */
   | { readonly kind: 'torn'; readonly end: number; readonly records: number; readonly tail: Tail; readonly dataEnd: number }
   /** A whole frame lies so far behind the damage that the damaged bytes had been durable. */
-  | { readonly kind: 'corrupt'; readonly end: number; readonly tail: Tail; readonly laterFrame: number }
+  | { readonly kind: 'corrupt'; readonly end: number; readonly records: number; readonly tail: Tail; readonly laterFrame: number }
   | { readonly kind: 'not-a-journal'; readonly detail: string };
 
 /** Reads a file through `files`; runs the generators of the frame walk. */
@@ -62,8 +62,27 @@ export function recover(files: Files, descriptor: number): Verdict {
   // The batch of the damaged bytes was durable before one that begins this far behind them was written. The damaged frame's
   // own length proves nothing: it may be what is damaged.
   const laterFrame = findFrame(source, end + FILE_BATCH_BYTES_MAX);
-  if (laterFrame !== undefined) return { kind: 'corrupt', end, tail, laterFrame };
+  if (laterFrame !== undefined) return { kind: 'corrupt', end, records, tail, laterFrame };
   return { kind: 'torn', end, records, tail, dataEnd: findDataEnd(source, end) };
+}
+
+/** Whole frames behind the damage at `end`, where the last of the data ends, and the last record before the damage. */
+export function surveyDamage(files: Files, descriptor: number, end: number): { laterFrames: number; firstLater: number | undefined; lastBefore: number | undefined; dataEnd: number } {
+  const source = new BlockingSource(files, descriptor);
+  let laterFrames = 0;
+  let firstLater: number | undefined;
+  for (let next = findFrame(source, end + 1); next !== undefined;) {
+    firstLater ??= next;
+    const stop = source.run(walkFrames(next, source.sizeBytes), () => {
+      laterFrames++;
+    });
+    next = findFrame(source, stop.position + 1);
+  }
+  let lastBefore: number | undefined;
+  source.run(walkFrames(0, end), ({ start }) => {
+    lastBefore = start;
+  });
+  return { laterFrames, firstLater, lastBefore, dataEnd: findDataEnd(source, end) };
 }
 
 /** A first frame may be torn too. Its magic, as far as the file holds it, or a later whole frame, tells a journal. */

@@ -291,7 +291,59 @@ export interface AdviseTask {
   readonly advice: Advice;
 }
 
+// ---- repair --------------------------------------------------------------------------------------------------------
+
+export interface RepairTask {
+  readonly role: 'repair';
+  readonly layout: 'file' | 'segments';
+  readonly path: string;
+  readonly dryRun: boolean;
+}
+
+/** What was wrong with a range that repair changed. */
+export interface RepairFinding {
+  readonly kind: 'corruption' | 'damaged-header' | 'missing-segment' | 'wrong-size';
+  readonly expected: string;
+  readonly found: string;
+  /** What proves that the bytes had been durable; undefined where that is not the question. */
+  readonly proof: string | undefined;
+}
+
+/** A range of a journal that repair changed, or would. */
+export interface RepairedRange {
+  /** Name of the file. */
+  readonly segment: string;
+  /** Where the range begins in it. */
+  readonly offset: number;
+  readonly lsn: number;
+  readonly endLsn: number;
+  /** Bytes that were there. */
+  readonly bytes: number;
+  /** The file that keeps them; undefined when there were none, and in a dry run. */
+  readonly keptAs: string | undefined;
+  /** LSNs of the last record before the range in its file and of the first one behind it. */
+  readonly recordsAround: { readonly before: number | undefined; readonly after: number | undefined };
+  /** Layout `file`: whole records behind the damage, which are cut off with it. */
+  readonly droppedRecords: number;
+  readonly finding: RepairFinding;
+}
+
+export interface RepairReport {
+  readonly path: string;
+  readonly layout: 'file' | 'segments';
+  readonly dryRun: boolean;
+  /** The journal was damaged, and is no more. */
+  readonly repaired: boolean;
+  /** Empty when the journal needs no repair. */
+  readonly ranges: readonly RepairedRange[];
+  /** Where the log ends, as it is now, or would be. What lies behind it, such as a torn tail, is for opening. */
+  readonly end: number;
+  /** Records of the journal. In layout `segments` its marks go on counting those that are lost. */
+  readonly records: number;
+}
+
 export type FileTask =
+  | RepairTask
   | OpenFileTask | CloseFileTask | AdviseTask
   | OpenSegmentsTask | PrepareSegmentTask | TrimSegmentsTask | CloseDescriptorTask | CloseSegmentsTask;
 export type WorkerTask = FileTask | StartWriterTask;

@@ -157,6 +157,14 @@ export function decodeSegmentHeader(bytes: Uint8Array): HeaderVerdict {
   };
 }
 
+/** What a header's fields hold that name the journal, whether or not the header is valid. */
+export function decodeSegmentFields(bytes: Uint8Array): Pick<SegmentHeader, 'journalId' | 'windowBytes'> {
+  const header = new Uint8Array(SEGMENT_HEADER_BYTES);
+  header.set(bytes.subarray(0, SEGMENT_HEADER_BYTES));
+  const at = HEADER_BYTES;
+  return { journalId: header.slice(at + 8, at + 8 + JOURNAL_ID_BYTES), windowBytes: new DataView(header.buffer).getUint32(at + 56, true) };
+}
+
 /** A commit mark's payload. */
 export interface CommitMark {
   readonly durableLsn: number;

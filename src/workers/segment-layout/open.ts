@@ -26,7 +26,7 @@ import { listDirectory, removeSpares } from './directory.js';
 import { prepareSegment } from './prepare.js';
 import { examineBlocking } from './recovery.js';
 import { SegmentSource } from './source.js';
-import { describeFinding, type LogState, type SegmentsVerdict } from './verdict.js';
+import { describeFinding, type LogState, type SegmentEntry, type SegmentsVerdict } from './verdict.js';
 
 /** A new journal's first segment is written with zeros up to here before the first append; the rest is reserved space. */
 const FIRST_ZERO_BYTES = 16 * 1024 * 1024;
@@ -42,7 +42,7 @@ const SPARES_MAX = 64;
 
 export function openSegmentsJournal(files: Files, task: OpenSegmentsTask): OpenedSegments {
   const created = createDirectory(files, task);
-  const lockDescriptor = lockDirectory(files, task);
+  const lockDescriptor = lockDirectory(files, task.path);
   const opening = new Opening(files, task, lockDescriptor);
   try {
     return opening.run(created);
@@ -115,9 +115,8 @@ class Opening {
 
   #continue(): OpenedSegments {
     const { path } = this.#task;
-    // The kernel may still have writes of a killed process in hand: they hold the locks of the newest segments.
     const listing = listDirectory(path);
-    for (const { base } of listing.segments.slice(-LOCKED_SEGMENTS_MAX)) this.#files.close(this.#openSegment(base, false).descriptor);
+    awaitWrites(this.#files, path, listing.segments);
     const source = new SegmentSource(this.#files, path);
     let verdict: SegmentsVerdict;
     try {
@@ -129,16 +128,6 @@ class Opening {
     const active = new Geometry(log.segmentBytes).baseOf(log.end);
     const filled = listing.segments.filter(({ base }) => base < active).map(({ base, changedMs }) => ({ base, filledMs: changedMs }));
     return this.#resume(log, verdict, filled, listing.spares);
-  }
-
-  /** Opens a segment and takes its lock. */
-  #openSegment(base: number, dsync: boolean): SegmentFile {
-    const name = join(this.#task.path, segmentName(base));
-    const descriptor = this.#files.open(name, { write: true, noFollow: true, dsync });
-    const holder = lockPatiently(this.#files, descriptor, () => true);
-    if (holder === undefined) return { base, descriptor };
-    this.#files.close(descriptor);
-    throw new JournalError('TIDEMARK_LOCKED', `segment '${name}' is being written in ${holder.description}`, { path: name, holderPid: holder.pid });
   }
 
   /** Refuses what is damaged; answers where the log stands. */
@@ -185,8 +174,8 @@ class Opening {
   /** Opens the segment that holds the end, made anew if the one before it is full, and those prepared behind it. */
   #takeSegments(log: LogState, active: number): void {
     const exists = log.endInPlace;
-    this.#segments.push(exists ? this.#openSegment(active, this.#dsync) : this.#make(log, active, false));
-    for (const base of exists ? log.prepared : []) this.#segments.push(this.#openSegment(base, this.#dsync));
+    this.#segments.push(exists ? lockSegment(this.#files, this.#task.path, active, this.#dsync) : this.#make(log, active, false));
+    for (const base of exists ? log.prepared : []) this.#segments.push(lockSegment(this.#files, this.#task.path, base, this.#dsync));
   }
 
   /** Copies what the interrupted write left into a new file, durable before the window is cleared. */
@@ -334,7 +323,8 @@ function createDirectory(files: Files, { path, create, mode }: OpenSegmentsTask)
   return true;
 }
 
-function lockDirectory(files: Files, { path }: OpenSegmentsTask): number {
+/** Opens the directory of a journal and takes its lock. */
+export function lockDirectory(files: Files, path: string): number {
   const status = statOf(path);
   if (status !== undefined && !status.isDirectory()) throw notAFile(path);
   const descriptor = files.open(path, { write: false, directory: true });
@@ -342,6 +332,21 @@ function lockDirectory(files: Files, { path }: OpenSegmentsTask): number {
   if (holder === undefined) return descriptor;
   files.close(descriptor);
   throw new JournalError('TIDEMARK_LOCKED', `journal '${path}' is open for writing in ${holder.description}`, { path, holderPid: holder.pid });
+}
+
+/** Opens a segment and takes its lock. */
+export function lockSegment(files: Files, directory: string, base: number, dsync: boolean): SegmentFile {
+  const name = join(directory, segmentName(base));
+  const descriptor = files.open(name, { write: true, noFollow: true, dsync });
+  const holder = lockPatiently(files, descriptor, () => true);
+  if (holder === undefined) return { base, descriptor };
+  files.close(descriptor);
+  throw new JournalError('TIDEMARK_LOCKED', `segment '${name}' is being written in ${holder.description}`, { path: name, holderPid: holder.pid });
+}
+
+/** Waits for the writes of a killed process that the kernel still has in hand: they hold the locks of the newest segments. */
+export function awaitWrites(files: Files, directory: string, segments: readonly SegmentEntry[]): void {
+  for (const { base } of segments.slice(-LOCKED_SEGMENTS_MAX)) files.close(lockSegment(files, directory, base, false).descriptor);
 }
 
 function notAJournal(path: string, detail: string): JournalError {
