@@ -6,6 +6,7 @@ import { InvalidArgumentError } from '../../platform/errors.js';
 import { addAppend } from './append.js';
 import { addBench } from './bench.js';
 import { addCat } from './cat.js';
+import { addExport, addImport } from './convert.js';
 import { addDoctor } from './doctor.js';
 import { addFollow } from './follow.js';
 import { addInfo } from './info.js';
@@ -21,7 +22,7 @@ function createProgram(): Command {
     // Usage errors are reported below, like any other.
     .configureOutput({ outputError: () => undefined })
     .addHelpText('afterAll', EXIT_CODES_HELP);
-  for (const add of [addAppend, addCat, addFollow, addInfo, addVerify, addRepair, addDoctor, addBench]) add(program);
+  for (const add of [addAppend, addCat, addFollow, addInfo, addVerify, addRepair, addExport, addImport, addDoctor, addBench]) add(program);
   return program;
 }
 
