@@ -1,6 +1,6 @@
 /** Repair: what was whole stays where it is, what is changed is kept, and the journal opens. */
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, watch, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
@@ -16,6 +16,9 @@ import { fill, flip, FOOTER_AT, listingOf, put, random, readOf, RECYCLED, SEGMEN
 const { Overlay, planRepair, segmentName } = segments;
 const scheduler = schedulerOf('blocking');
 const base = temporaryDirectory();
+
+/** About as long as a repair takes from its first copy on. */
+const MOMENTS_MS = 1000;
 
 let names = 0;
 const newPath = (): string => join(base, `journal-${names++}`);
@@ -318,12 +321,19 @@ segmentsTest('killed at random moments, it can be done again, and no copy is los
   for (const { start } of damaged) flip(files, start);
   files.delete(7 * SEGMENT);
   const isLost = (record: BuiltFrame): boolean => damaged.includes(record) || within(7 * SEGMENT, 8 * SEGMENT)(record);
+  let cutShort = 0;
   for (let life = 0; life < 12; life++) {
     const path = write(files);
     for (let kill = 0; kill < 3; kill++) {
-      const child = spawn(process.execPath, [program, path], { stdio: ['ignore', 'pipe', 'inherit'] });
-      child.stdout.once('data', () => setTimeout(() => child.kill('SIGKILL'), 40 + next(160)));
+      const child = spawn(process.execPath, [program, path], { stdio: ['ignore', 'ignore', 'inherit'] });
+      // What comes before the first copy changes nothing; so the moments are counted from there.
+      const watcher = watch(path, (_, name) => {
+        if (name?.includes('.damaged-') === true) setTimeout(() => child.kill('SIGKILL'), next(MOMENTS_MS));
+      });
       await ended(child);
+      watcher.close();
+      const copies = readdirSync(path).filter((name) => name.includes('.damaged-')).length;
+      if (copies > 0 && verdictOf(new Map(readdirSync(path).filter((name) => name.endsWith('.segment')).map((name) => [Number.parseInt(name, 16), readFileSync(join(path, name))])), 'all').kind === 'corrupt') cutShort++;
     }
     await Journal.repair(path, { scheduler });
     sameRecords(await recordsAt(path), builder, isLost, `life ${life}`);
@@ -336,6 +346,7 @@ segmentsTest('killed at random moments, it can be done again, and no copy is los
     }
     rmSync(path, { recursive: true });
   }
+  assert.ok(cutShort >= 3, `${cutShort} of the kills came in the middle of a repair`);
 });
 
 segmentsTest.run();
