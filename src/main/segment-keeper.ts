@@ -13,7 +13,7 @@ import {
   type SegmentMaking, type SegmentOrigin, type TrimSegmentsTask, type WriterNews,
 } from '../workers/protocol/messages.js';
 import { report } from './diagnostics.js';
-import type { RetentionOptions } from './journal-options.js';
+import type { SupplyOptions } from './journal-options.js';
 import type { SegmentStats } from './journal-types.js';
 import type { IoScheduler } from './scheduler.js';
 import type { Seat } from './storage.js';
@@ -32,7 +32,7 @@ export class SegmentKeeper {
   readonly #scheduler: IoScheduler;
   readonly #control: ControlBlock;
   readonly #making: SegmentMaking;
-  readonly #options: RetentionOptions;
+  readonly #options: SupplyOptions;
   #seat: Seat | undefined;
   /** Full segments, oldest first. */
   readonly #filled: FilledSegment[];
@@ -54,7 +54,7 @@ export class SegmentKeeper {
   readonly #ageCheck: NodeJS.Timeout | undefined;
   #stopped = false;
 
-  constructor(scheduler: IoScheduler, control: ControlBlock, opened: OpenedSegments, options: RetentionOptions, making: SegmentMaking) {
+  constructor(scheduler: IoScheduler, control: ControlBlock, opened: OpenedSegments, options: SupplyOptions, making: SegmentMaking) {
     this.#scheduler = scheduler;
     this.#control = control;
     this.#making = making;
@@ -88,7 +88,7 @@ export class SegmentKeeper {
     else if (news.kind === 'filled') this.#filledUp(news.base);
     else this.#half = true;
     // Whoever prepares the next one has no more time for zeros.
-    if (news.kind === 'near' && this.#ahead === 0) this.#setPace(PACE.hurry);
+    if (news.kind === 'near' && this.#ahead === 0 && this.#options.newSegments === 'auto') this.#setPace(PACE.hurry);
     this.#supply();
   }
 
@@ -142,7 +142,9 @@ export class SegmentKeeper {
     const wanted = this.#bursting ? AHEAD_IN_BURST : AHEAD;
     // What is recycled costs next to nothing; a new file is made when the one before it is half full.
     if (this.#ahead >= wanted || (!this.#half && this.#ahead === 0 && this.#spares.length === 0 && !this.#bursting)) return;
-    const zeroBytes = this.#bursting ? 0 : this.#making.segmentBytes;
+    const { newSegments } = this.#options;
+    const plain = newSegments === 'plain' || (newSegments === 'auto' && this.#bursting);
+    const zeroBytes = plain ? 0 : this.#making.segmentBytes;
     this.#preparing = this.#prepare(zeroBytes).then((done) => {
       this.#preparing = undefined;
       if (done) this.#supply();

@@ -185,6 +185,8 @@ export interface OpenSegmentsTask {
   readonly windowBytes: number;
   /** Descriptors are opened so that every write is durable when it returns: for writers that cannot say so per write. */
   readonly dsyncDescriptors: boolean;
+  /** How much of a new first segment is written with zeros before it is used. */
+  readonly firstZeroBytes: number;
   readonly control: SharedArrayBuffer;
 }
 

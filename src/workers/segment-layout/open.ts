@@ -28,9 +28,6 @@ import { examineBlocking } from './recovery.js';
 import { SegmentSource } from './source.js';
 import { describeFinding, type LogState, type SegmentsVerdict } from './verdict.js';
 
-/** A new journal's first segment is written with zeros up to here before the first append; the rest is reserved space. */
-const FIRST_ZERO_BYTES = 16 * 1024 * 1024;
-
 /** Sectors of buffered writes: none is written twice, as with direct ones. */
 const BUFFERED_SECTOR_BYTES = 512;
 
@@ -98,7 +95,7 @@ class Opening {
   #make(log: LogState, base: number, direct: boolean): SegmentFile {
     const pace = new SharedArrayBuffer(4);
     new Int32Array(pace)[0] = PACE.calm;
-    const task = { role: 'prepare-segment', making: this.#making(log, direct), base, spare: undefined, zeroBytes: FIRST_ZERO_BYTES, pace, control: this.#task.control } as const;
+    const task = { role: 'prepare-segment', making: this.#making(log, direct), base, spare: undefined, zeroBytes: this.#task.firstZeroBytes, pace, control: this.#task.control } as const;
     return prepareSegment(this.#files, task).segment;
   }
 
