@@ -9,7 +9,7 @@ import { LOG_BUFFER_ALIGNMENT, LogBuffer, type RecordBytes, type SharedLogBuffer
 import type { Detached } from '../workers/protocol/messages.js';
 import { Appender, type AckLevel } from './appender.js';
 import { report } from './diagnostics.js';
-import { followJournal, type FollowOptions } from './follow.js';
+import { Followers, followJournal, type FollowOptions } from './follow.js';
 import { JournalFailure } from './journal-failure.js';
 import { ADVICE, journalOptions, type JournalOptions, type ResolvedJournalOptions } from './journal-options.js';
 import type { JournalBackend, JournalStats, OpenReport, SharedJournalHandle, Submission } from './journal-types.js';
@@ -42,6 +42,7 @@ export class Journal {
   readonly #appender: Appender;
   readonly #slot: number;
   readonly #failure: JournalFailure;
+  readonly #followers: Followers;
   #handle: SharedJournalHandle;
   readonly #owner: Owner | undefined;
   #closing: Promise<void> | undefined;
@@ -119,6 +120,7 @@ export class Journal {
     if (this.#slot < 0) {
       throw new JournalError('TIDEMARK_TOO_MANY_PRODUCERS', `journal '${path}' has 64 threads appending, the most there can be`, { path });
     }
+    this.#followers = new Followers(control, this.#slot, () => this.#owner?.storage.followersMoved());
     const { ack, queueBytesMax, whenQueueFull } = options;
     this.#handle = {
       kind: 'tidemark-journal', version: 1, path, control: control.buffer, log, ack, queueBytesMax, whenQueueFull,
@@ -299,11 +301,8 @@ export class Journal {
     const from = options.from === undefined ? undefined : check.lsn('from', options.from);
     const signal = check.signal('signal', options.signal);
     this.#checkUsable();
-    const storage = this.#owner?.storage;
-    const follower = {};
     return followJournal(this.path, from, signal, {
-      reading: (lsn) => storage?.followerAt(follower, lsn),
-      done: () => storage?.followerAt(follower, undefined),
+      ...this.#followers.join(),
       durableLsn: () => this.durableLsn,
       onDurableBeyond: (lsn, notify) => this.#appender.waiters.onDurableBeyond(lsn, notify),
       ended: () => this.#ended || this.#control.sealed,

@@ -7,6 +7,7 @@
  */
 import { EDQUOT, ENOSPC } from '../platform/errno.js';
 import { IoError } from '../platform/errors.js';
+import { selectPlatform } from '../platform/select.js';
 import { POISON, type ControlBlock } from '../workers/protocol/control-block.js';
 import {
   PACE, type CloseDescriptorTask, type FilledSegment, type OpenedSegments, type PreparedSegment, type PrepareSegmentTask, type SegmentFile,
@@ -40,7 +41,6 @@ export class SegmentKeeper {
   readonly #inPlace: SegmentFile[];
   readonly #spares: string[];
   readonly #pace = new SharedArrayBuffer(4);
-  readonly #followers = new Map<object, number>();
   readonly #made: Record<SegmentOrigin, number> = { recycled: 0, zeroed: 0, plain: 0 };
   #trimmed = 0;
   #enteredMs = performance.now();
@@ -219,16 +219,15 @@ export class SegmentKeeper {
 
   // ---- trimming --------------------------------------------------------------------------------------------------
 
-  followerAt(follower: object, lsn: number | undefined): void {
-    if (lsn === undefined) this.#followers.delete(follower);
-    else this.#followers.set(follower, lsn);
+  /** A follower has gone on, or ended: more may be trimmed. */
+  followersMoved(): void {
     void this.#retain();
   }
 
   /** Trims full segments that lie below `lsn` as a whole. */
   trimBefore(lsn: number, force: boolean): Promise<void> {
     const { segmentBytes } = this.#making;
-    const floor = force ? lsn : Math.min(lsn, ...this.#followers.values());
+    const floor = force ? lsn : Math.min(lsn, this.#followerFloor());
     return this.#trim(() => this.#filled.filter(({ base }) => base + segmentBytes <= floor).length);
   }
 
@@ -238,7 +237,7 @@ export class SegmentKeeper {
     if (retainBytes === undefined && retainMs === undefined && retainSegments === undefined) return Promise.resolve();
     const { segmentBytes } = this.#making;
     return this.#trim(() => {
-      const floor = Math.min(Infinity, ...this.#followers.values());
+      const floor = this.#followerFloor();
       const oldest = Date.now() - (retainMs ?? Infinity);
       let count = 0;
       for (const { base, filledMs } of this.#filled) {
@@ -254,6 +253,11 @@ export class SegmentKeeper {
       // Nobody awaits it. Nothing is lost; the next segment that fills tries again.
       process.emitWarning(error instanceof Error ? error : new Error(String(error)));
     });
+  }
+
+  #followerFloor(): number {
+    const { threads } = selectPlatform();
+    return this.#control.followerFloor((thread) => threads.isAlive(thread));
   }
 
   /** Trims as many of the oldest as `count` tells when it is its turn. */

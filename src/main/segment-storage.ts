@@ -101,8 +101,8 @@ export class SegmentStorage implements JournalStorage {
     return this.#keeper.stats();
   }
 
-  followerAt(follower: object, lsn: number | undefined): void {
-    this.#keeper.followerAt(follower, lsn);
+  followersMoved(): void {
+    this.#keeper.followersMoved();
   }
 
   stop(): Promise<void> {

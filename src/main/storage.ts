@@ -55,8 +55,8 @@ export interface JournalStorage {
   advise(advice: Advice, offset: number, bytes: number): Promise<void>;
   trimBefore(lsn: number, options: TrimOptions): Promise<void>;
   stats(): SegmentStats | undefined;
-  /** A follower reads at this LSN; undefined when it has ended. */
-  followerAt(follower: object, lsn: number | undefined): void;
+  /** A follower of this thread has gone on, or ended. */
+  followersMoved(): void;
   /** Nothing new is begun; settles when nothing is under way. Before the write side is detached. */
   stop(): Promise<void>;
   /** `end` undefined: the journal is poisoned, its files are left as they are. */
@@ -136,7 +136,7 @@ export class FileStorage implements JournalStorage {
     return undefined;
   }
 
-  followerAt(): void {
+  followersMoved(): void {
     // Nothing is ever trimmed.
   }
 
