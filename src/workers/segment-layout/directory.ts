@@ -94,12 +94,22 @@ export function closeSegments(files: Files, task: CloseSegmentsTask): void {
   try {
     if (task.closing !== undefined) writeClosingMark(files, task.closing);
   } finally {
-    for (const descriptor of task.descriptors) files.close(descriptor);
-    if (task.closing === undefined) {
-      for (const { base } of listDirectory(task.path).segments.slice(-task.descriptors.length)) awaitRelease(files, join(task.path, segmentName(base)));
+    for (const descriptor of task.descriptors) {
+      if (task.idle) closeUnlocked(files, descriptor);
+      else files.close(descriptor);
+    }
+    if (!task.idle) {
+      const { segments } = listDirectory(task.path);
+      for (const { base } of segments.slice(segments.length - task.descriptors.length)) awaitRelease(files, join(task.path, segmentName(base)));
     }
     files.close(task.lockDescriptor);
   }
+}
+
+/** Closes a segment that nothing writes to any more: whoever opens it next finds it free at once. */
+export function closeUnlocked(files: Files, descriptor: number): void {
+  files.unlock(descriptor);
+  files.close(descriptor);
 }
 
 function writeClosingMark(files: Files, { segment, end, writing, position, windowBytes, segmentBytes }: NonNullable<CloseSegmentsTask['closing']>): void {
