@@ -3,6 +3,10 @@ import type * as ControlBlockModule from '../dist/workers/protocol/control-block
 import type * as FrameModule from '../dist/workers/protocol/frame.js';
 import type * as FrameWalkModule from '../dist/workers/protocol/frame-walk.js';
 import type * as LogBufferModule from '../dist/workers/protocol/log-buffer.js';
+import type * as SegmentModule from '../dist/workers/protocol/segment.js';
+import type * as SegmentWalkModule from '../dist/workers/protocol/segment-walk.js';
+import type * as DirectoryModule from '../dist/workers/segment-layout/directory.js';
+import type * as SegmentRecoveryModule from '../dist/workers/segment-layout/recovery.js';
 import type * as WriteSideModule from '../dist/workers/file-layout/write-side.js';
 
 function internal<T>(file: string): Promise<T> {
@@ -13,9 +17,17 @@ export const { ControlBlock, POISON, PRODUCER_SLOTS, STATISTICS } = await intern
 export const { LogBuffer, Producer, recordLength } = await internal<typeof LogBufferModule>('protocol/log-buffer.js');
 export const { dataLength, findData, walkFrames } = await internal<typeof FrameWalkModule>('protocol/frame-walk.js');
 
-export const { FILE_BATCH_BYTES_MAX } = await internal<typeof FrameModule>('protocol/frame.js');
+export const { FILE_BATCH_BYTES_MAX, idChecksum } = await internal<typeof FrameModule>('protocol/frame.js');
 export const { WriteSide } = await internal<typeof WriteSideModule>('file-layout/write-side.js');
+
+export const { baseOfName, Geometry, MARK_FLAG, segmentName } = await internal<typeof SegmentModule>('protocol/segment.js');
+export const { walkSegment } = await internal<typeof SegmentWalkModule>('protocol/segment-walk.js');
+export const { listDirectory } = await internal<typeof DirectoryModule>('segment-layout/directory.js');
+export const { examineBlocking } = await internal<typeof SegmentRecoveryModule>('segment-layout/recovery.js');
 
 export type ControlBlock = ControlBlockModule.ControlBlock;
 export type SharedLogBuffer = LogBufferModule.SharedLogBuffer;
 export type { ReadRequest, Tail, TailState } from '../dist/workers/protocol/frame-walk.js';
+export type { CommitMark } from '../dist/workers/protocol/segment.js';
+export type { SegmentFrame, SegmentRead } from '../dist/workers/protocol/segment-walk.js';
+export type { SegmentsVerdict } from '../dist/workers/segment-layout/verdict.js';
