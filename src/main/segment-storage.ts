@@ -120,7 +120,8 @@ export class SegmentStorage implements JournalStorage {
       ? undefined
       : { segment, end, writing, position, windowBytes: this.log.capacity, segmentBytes };
     const task: CloseSegmentsTask = {
-      role: 'close-segments', path: this.#request.path, lockDescriptor, descriptors: inPlace.map(({ descriptor }) => descriptor), closing,
+      role: 'close-segments', path: this.#request.path, lockDescriptor, descriptors: inPlace.map(({ descriptor }) => descriptor),
+      idle: position !== undefined, closing,
     };
     await this.#request.scheduler.runFileTask(task);
   }

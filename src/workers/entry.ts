@@ -10,7 +10,7 @@ import { BlockingWriter } from './blocking-writer.js';
 import { closeFileJournal, openFileJournal } from './file-layout/open.js';
 import { endpointOf } from './protocol/endpoint.js';
 import { outcomeOf, type Outcome, type StartWriterTask, type WorkerTask, type WriterControl, type WriterStarted } from './protocol/messages.js';
-import { closeSegments, trimSegments } from './segment-layout/directory.js';
+import { closeSegments, closeUnlocked, trimSegments } from './segment-layout/directory.js';
 import { openSegmentsJournal } from './segment-layout/open.js';
 import { prepareSegment } from './segment-layout/prepare.js';
 import { RingOwner } from './ring-owner.js';
@@ -42,7 +42,7 @@ function perform(platform: Platform, task: WorkerTask): unknown {
       closeSegments(platform.files, task);
       return undefined;
     case 'close-descriptor':
-      platform.files.close(task.descriptor);
+      closeUnlocked(platform.files, task.descriptor);
       return undefined;
     case 'advise':
       platform.files.advise(task.descriptor, task.offset, task.bytes, task.advice);

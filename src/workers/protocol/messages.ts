@@ -265,10 +265,13 @@ export interface CloseSegmentsTask {
   readonly path: string;
   readonly lockDescriptor: number;
   readonly descriptors: readonly number[];
+  /** Nothing of the journal is in flight any more. False when its writer has ended: the kernel may still write. */
+  readonly idle: boolean;
   /** The last frame to write: a mark that says the journal was closed. Undefined for a poisoned journal. */
   readonly closing: { readonly segment: SegmentFile; readonly end: number; readonly writing: SegmentWriting; readonly position: LogPosition; readonly windowBytes: number; readonly segmentBytes: number } | undefined;
 }
 
+/** Closes a segment that is full: all its writes are through. */
 export interface CloseDescriptorTask {
   readonly role: 'close-descriptor';
   readonly descriptor: number;

@@ -6,7 +6,7 @@
  * durable before it is synced.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { EEXIST, fromNodeError } from '../../platform/errno.js';
 import { assert, IoError, JournalError, NotSupportedError } from '../../platform/errors.js';
@@ -45,6 +45,7 @@ export function openSegmentsJournal(files: Files, task: OpenSegmentsTask): Opene
     return opening.run(created);
   } catch (error) {
     opening.abandon();
+    if (created) removeEmpty(task.path);
     throw error;
   }
 }
@@ -329,6 +330,15 @@ function createDirectory(files: Files, { path, create, mode }: OpenSegmentsTask)
   }
   files.syncDirectory(dirname(realPath(path)));
   return true;
+}
+
+/** What opening has created and could not fill. */
+function removeEmpty(path: string): void {
+  try {
+    rmdirSync(path);
+  } catch {
+    // Something is in it after all, and stays.
+  }
 }
 
 function lockDirectory(files: Files, { path }: OpenSegmentsTask): number {

@@ -172,7 +172,9 @@ export class SegmentsWriteSide {
 
   /** The log up to the end of the extent is on stable storage: its frames are durable, the window before it is free. */
   durable(extent: Extent): void {
-    this.control.advance({ written: extent.frameEnd, durable: extent.frameEnd, released: extent.end });
+    // More may have been written while this was synced.
+    const written = Math.max(extent.frameEnd, this.control.writtenLsn);
+    this.control.advance({ written, durable: extent.frameEnd, released: extent.end });
   }
 
   /** Where the log stands, for whoever writes the last mark. Nothing is in flight any more. */
