@@ -5,7 +5,7 @@
  * with zeros as long as there is time, and handed over as it is when the log comes near. In a burst, when segments fill
  * faster than zeros could be written, there are none: the file has its space reserved and grows plainly.
  */
-import { EDQUOT, ENOSPC } from '../platform/errno.js';
+import { EDQUOT, EFBIG, ENOSPC } from '../platform/errno.js';
 import { assert, IoError } from '../platform/errors.js';
 import { selectPlatform } from '../platform/select.js';
 import { POISON, type ControlBlock } from '../workers/protocol/control-block.js';
@@ -49,6 +49,8 @@ export class SegmentKeeper {
   #enteredMs = performance.now();
   #lifetimeMs = Infinity;
   #half = false;
+  /** An append waits. */
+  #wanted = false;
   #preparing: Promise<boolean> | undefined;
   #trimming: Promise<void> = Promise.resolve();
   /** File tasks whose end nobody else awaits. */
@@ -91,9 +93,11 @@ export class SegmentKeeper {
   hear(news: WriterNews): void {
     if (news.kind === 'entered') this.#entered(news.base);
     else if (news.kind === 'filled') this.#filledUp(news.base);
+    else if (news.kind === 'wanted') this.#wanted = true;
     else this.#half = true;
     // Whoever prepares the next one has no more time for zeros.
-    if (news.kind === 'near' && this.#ahead === 0 && this.#options.newSegments === 'auto') this.#setPace(PACE.hurry);
+    const needed = news.kind === 'wanted' || (news.kind === 'near' && this.#ahead === 0);
+    if (needed && this.#options.newSegments === 'auto') this.#setPace(PACE.hurry);
     this.#supply();
   }
 
@@ -144,14 +148,19 @@ export class SegmentKeeper {
   #supply(): void {
     if (this.#stopped || this.#seat === undefined || this.#retry !== undefined) return;
     if (this.#preparing !== undefined) return;
-    const wanted = this.#bursting ? AHEAD_IN_BURST : AHEAD;
-    // What is recycled costs next to nothing; a new file is made when the one before it is half full.
-    if (this.#ahead >= wanted || (!this.#half && this.#ahead === 0 && this.#spares.length === 0 && !this.#bursting)) return;
+    if (!this.#needsNext) return;
     const { newSegments } = this.#options;
-    const plain = newSegments === 'plain' || (newSegments === 'auto' && this.#bursting);
+    const plain = newSegments === 'plain' || (newSegments === 'auto' && (this.#bursting || this.#wanted));
     void this.#putNext(plain ? 0 : this.#making.segmentBytes).then((done) => {
       if (done) this.#supply();
     });
+  }
+
+  get #needsNext(): boolean {
+    if (this.#wanted) return true;
+    if (this.#ahead >= (this.#bursting ? AHEAD_IN_BURST : AHEAD)) return false;
+    // What is recycled costs next to nothing; a new file is made when the one before it is half full.
+    return this.#half || this.#bursting || this.#spares.length > 0;
   }
 
   /** Puts one more segment in place; false when that could not be done. One at a time. */
@@ -184,6 +193,7 @@ export class SegmentKeeper {
       const { segment, origin } = await this.#scheduler.runFileTask<PreparedSegment>(task);
       this.#made[origin]++;
       this.#lastBase = base;
+      this.#wanted = false;
       this.#inPlace.push(segment);
       await seat.writer.worker.call('addSegment', seat.id, segment);
       report('segment', { path: this.#making.directory, base, origin });
@@ -199,7 +209,7 @@ export class SegmentKeeper {
   /** Nothing is lost: the log goes on up to the end of the last segment, and further when there is room again. */
   #failed(error: unknown): void {
     if (this.#stopped || this.#control.poisonKind !== POISON.none) return;
-    if (error instanceof IoError && (error.errno === ENOSPC || error.errno === EDQUOT)) {
+    if (error instanceof IoError && [ENOSPC, EDQUOT, EFBIG].includes(error.errno)) {
       if (!this.#control.diskFull) report('space', { path: this.#making.directory, error });
       this.#control.setDiskFull(true);
       clearTimeout(this.#retry);
@@ -276,21 +286,24 @@ export class SegmentKeeper {
   /** Trims as many of the oldest as `count` tells when it is its turn. */
   #trim(count: () => number): Promise<void> {
     const trimmed = this.#trimming.then(async () => {
-      const number = this.#stopped ? 0 : count();
-      if (number === 0) return;
-      const bases = this.#filled.slice(0, number).map(({ base }) => base);
-      const keep = Math.max(0, this.#options.spareSegments - this.#spares.length);
-      // Before the files go: nobody shall begin to read what is about to.
-      this.#filled.splice(0, number);
-      const task: TrimSegmentsTask = { role: 'trim-segments', directory: this.#making.directory, bases, keep };
-      this.#spares.push(...await this.#scheduler.runFileTask<string[]>(task));
-      this.#trimmed += number;
-      report('trim', { path: this.#making.directory, before: (bases.at(-1) ?? 0) + this.#making.segmentBytes, segments: number });
-      if (this.#retry !== undefined) this.#retryNow();
-      else this.#supply();
+      for (let left = count(); left > 0 && !this.#stopped; left--) await this.#trimOldest();
     });
     this.#trimming = trimmed.catch(() => undefined);
     return trimmed;
+  }
+
+  /** One at a time: where it fails, the journal still begins with the oldest segment that is there. */
+  async #trimOldest(): Promise<void> {
+    const base = this.#filled[0]?.base;
+    assert(base !== undefined, 'only what is there is trimmed');
+    const keep = this.#spares.length < this.#options.spareSegments ? 1 : 0;
+    const task: TrimSegmentsTask = { role: 'trim-segments', directory: this.#making.directory, bases: [base], keep };
+    this.#spares.push(...await this.#scheduler.runFileTask<string[]>(task));
+    this.#filled.shift();
+    this.#trimmed++;
+    report('trim', { path: this.#making.directory, before: base + this.#making.segmentBytes });
+    if (this.#retry !== undefined) this.#retryNow();
+    else this.#supply();
   }
 
   // ---- the end ---------------------------------------------------------------------------------------------------

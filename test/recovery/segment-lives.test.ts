@@ -217,7 +217,7 @@ class Life {
     const end = this.#control.durableLsn;
     const segment = this.#inPlace.find(({ base }) => base <= end && end < base + SEGMENT_BYTES);
     closeSegments(files, {
-      role: 'close-segments', path: this.#directory, lockDescriptor: this.opened.lockDescriptor, descriptors: this.#inPlace.map(({ descriptor }) => descriptor),
+      role: 'close-segments', path: this.#directory, lockDescriptor: this.opened.lockDescriptor, descriptors: this.#inPlace.map(({ descriptor }) => descriptor), idle: true,
       closing: segment === undefined ? undefined : { segment, end, writing: this.opened.writing, position: this.#side.position, windowBytes: WINDOW_BYTES, segmentBytes: SEGMENT_BYTES },
     });
   }

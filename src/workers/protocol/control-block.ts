@@ -38,7 +38,7 @@ const W64 = {
   durable: LINE.durable * WORDS64_PER_LINE,
   released: LINE.released * WORDS64_PER_LINE,
   /** Behind the 32-bit words of its line; it changes with each segment, not with each append. */
-  spaceEnd: LINE.state * WORDS64_PER_LINE + 2,
+  spaceEnd: LINE.state * WORDS64_PER_LINE + 4,
   statistics: LINE.statistics * WORDS64_PER_LINE,
   slot: (slot: number): number => (LINE.producers + slot) * WORDS64_PER_LINE,
   /** Behind the slot's own word and its owner: where the thread's rearmost follower reads. */
@@ -58,6 +58,8 @@ const W32 = {
   closed: LINE.state * WORDS32_PER_LINE + 1,
   /** 1 while no room for a further segment can be had. */
   diskFull: LINE.state * WORDS32_PER_LINE + 2,
+  /** 1 once a producer found no segment to append to; the writer tells the opener and clears it. */
+  segmentWanted: LINE.state * WORDS32_PER_LINE + 3,
   /** Thread id of a slot's owner, 0 when free. It stands behind the slot's 64-bit word. */
   owner: (slot: number): number => (LINE.producers + slot) * WORDS32_PER_LINE + 2,
 } as const;
@@ -174,6 +176,20 @@ export class ControlBlock {
     Atomics.store(this.#i64, W64.spaceEnd, BigInt(lsn));
     Atomics.store(this.#i32, W32.diskFull, 0);
     this.wakeWaiters();
+  }
+
+  /** A producer waits for a segment that is not in place. The writer may sleep: nothing is published that would wake it. */
+  wantSegment(): void {
+    if (Atomics.exchange(this.#i32, W32.segmentWanted, 1) === 0) this.ringDoorbell();
+  }
+
+  get segmentWanted(): boolean {
+    return Atomics.load(this.#i32, W32.segmentWanted) === 1;
+  }
+
+  /** Whether somebody waits for a segment; from now on somebody else has to say so. */
+  takeSegmentWanted(): boolean {
+    return Atomics.exchange(this.#i32, W32.segmentWanted, 0) === 1;
   }
 
   /** No room for a further segment can be had at present: appends that need it fail instead of waiting. */

@@ -275,7 +275,10 @@ export class Producer {
     if (end > this.#seenSpaceEnd) {
       this.#seenSpaceEnd = this.#control.spaceEnd;
       this.#lacksSegment = end > this.#seenSpaceEnd;
-      if (this.#lacksSegment) return false;
+      if (this.#lacksSegment) {
+        this.#control.wantSegment();
+        return false;
+      }
     }
     if (roomEnd - this.#seenReleased <= this.#log.capacity) return true;
     this.#seenReleased = this.#control.releasedLsn;

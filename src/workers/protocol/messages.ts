@@ -84,6 +84,8 @@ export type WriterNews =
   | { readonly kind: 'entered'; readonly base: number }
   /** The log has passed the middle of the segment that it is in, or comes near its end. */
   | { readonly kind: 'half' | 'near' }
+  /** An append waits for a segment that is not in place. */
+  | { readonly kind: 'wanted' }
   /** The segment is full and durable; nothing is written to it any more. */
   | { readonly kind: 'filled'; readonly base: number };
 

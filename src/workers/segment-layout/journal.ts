@@ -89,6 +89,7 @@ export class SegmentsJournal {
 
   #step(): boolean {
     const { queueDepth } = this.#side.writing;
+    if (this.#side.control.takeSegmentWanted()) this.#tell({ kind: 'wanted' });
     if (this.#operations === 0) this.#gather();
     while (this.#writes < queueDepth) {
       const extent = this.#side.next(this.#writes + (this.#syncing ? 1 : 0));

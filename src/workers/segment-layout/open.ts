@@ -22,7 +22,7 @@ import {
 import {
   closingBytes, closingFrames, encodeMark, encodePad, Geometry, MARK_BYTES, MARK_FLAG, sealFrame, segmentName, SEGMENT_HEADER_BYTES, type CommitMark,
 } from '../protocol/segment.js';
-import { listDirectory, removeSpares } from './directory.js';
+import { listDirectory, removeSpares, trimSegments } from './directory.js';
 import { prepareSegment } from './prepare.js';
 import { examineBlocking } from './recovery.js';
 import { SegmentSource } from './source.js';
@@ -31,8 +31,8 @@ import { describeFinding, type LogState, type SegmentsVerdict } from './verdict.
 /** Sectors of buffered writes: none is written twice, as with direct ones. */
 const BUFFERED_SECTOR_BYTES = 512;
 
-/** Writes of a killed process may be under way in no more segments than these: one or two, and those prepared. */
-const LOCKED_SEGMENTS_MAX = 4;
+/** Writes of a killed process may be under way in no more segments than these: one or two, and behind them those prepared. */
+const LOCKED_SEGMENTS_MAX = 128;
 
 /** More spares than this are left-overs. */
 const SPARES_MAX = 64;
@@ -124,9 +124,18 @@ class Opening {
       source.close();
     }
     const log = this.#settle(verdict);
-    const active = new Geometry(log.segmentBytes).baseOf(log.end);
+    const geometry = new Geometry(log.segmentBytes);
+    const active = geometry.baseOf(log.end);
+    const prepared = log.prepared.filter((base, i) => base === active + (i + 1) * log.segmentBytes);
     const filled = listing.segments.filter(({ base }) => base < active).map(({ base, changedMs }) => ({ base, filledMs: changedMs }));
-    return this.#resume(log, verdict, filled, listing.spares);
+    const last = prepared.at(-1) ?? active;
+    return this.#resume({ ...log, prepared }, verdict, filled, [...listing.spares, ...this.#setAside(listing.segments.map(({ base }) => base).filter((base) => base > last))]);
+  }
+
+  /** Segments that lie behind a gap, or have no valid header, are of no use where they are: they become spares. */
+  #setAside(bases: readonly number[]): string[] {
+    // From the last one on, so that there never is a gap that was not there before.
+    return trimSegments(this.#files, { role: 'trim-segments', directory: this.#task.path, bases: bases.toReversed(), keep: bases.length });
   }
 
   /** Opens a segment and takes its lock. */
@@ -320,6 +329,13 @@ function* bodies(geometry: Geometry, log: LogState, from: number, to: number): G
 
 function createDirectory(files: Files, { path, create, mode }: OpenSegmentsTask): boolean {
   if (!create) return false;
+  const made = makeDirectory(path, mode);
+  // Whoever made it: its name may not be durable yet.
+  files.syncDirectory(dirname(realPath(path)));
+  return made;
+}
+
+function makeDirectory(path: string, mode: number): boolean {
   try {
     // Whoever may read the files may enter the directory.
     mkdirSync(path, { mode: mode | ((mode & 0o444) >> 2) });
@@ -328,7 +344,6 @@ function createDirectory(files: Files, { path, create, mode }: OpenSegmentsTask)
     if (failure instanceof IoError && failure.errno === EEXIST) return false;
     throw failure;
   }
-  files.syncDirectory(dirname(realPath(path)));
   return true;
 }
 

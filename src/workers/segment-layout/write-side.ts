@@ -125,6 +125,11 @@ export class SegmentsWriteSide {
     this.control.poison(POISON.io, errno, syscall);
   }
 
+  /** A producer waits for a segment. */
+  get isCalled(): boolean {
+    return this.control.segmentWanted;
+  }
+
   get published(): number {
     return this.#published;
   }
