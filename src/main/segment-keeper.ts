@@ -6,7 +6,7 @@
  * faster than zeros could be written, there are none: the file has its space reserved and grows plainly.
  */
 import { EDQUOT, ENOSPC } from '../platform/errno.js';
-import { IoError } from '../platform/errors.js';
+import { assert, IoError } from '../platform/errors.js';
 import { POISON, type ControlBlock } from '../workers/protocol/control-block.js';
 import {
   PACE, type CloseDescriptorTask, type FilledSegment, type OpenedSegments, type PreparedSegment, type PrepareSegmentTask, type SegmentFile,
@@ -38,15 +38,18 @@ export class SegmentKeeper {
   readonly #filled: FilledSegment[];
   /** The segment that is written and those behind it. */
   readonly #inPlace: SegmentFile[];
+  /** Base of the last segment that was put in place: it may be full already. */
+  #lastBase: number;
   readonly #spares: string[];
   readonly #pace = new SharedArrayBuffer(4);
   readonly #followers = new Map<object, number>();
   readonly #made: Record<SegmentOrigin, number> = { recycled: 0, zeroed: 0, plain: 0 };
   #trimmed = 0;
+  #enteredBase: number;
   #enteredMs = performance.now();
   #lifetimeMs = Infinity;
   #half = false;
-  #preparing: Promise<void> | undefined;
+  #preparing: Promise<boolean> | undefined;
   #trimming: Promise<void> = Promise.resolve();
   /** File tasks whose end nobody else awaits. */
   readonly #closing = new Set<Promise<unknown>>();
@@ -61,6 +64,8 @@ export class SegmentKeeper {
     this.#options = options;
     this.#filled = [...opened.filled];
     this.#inPlace = [...opened.segments];
+    this.#lastBase = opened.segments.at(-1)?.base ?? 0;
+    this.#enteredBase = opened.segments[0]?.base ?? 0;
     this.#spares = [...opened.spares];
     if (options.retainMs !== undefined) {
       this.#ageCheck = setInterval(() => void this.#retain(), Math.min(Math.max(options.retainMs / 4, 100), 60_000));
@@ -74,7 +79,7 @@ export class SegmentKeeper {
 
   /** Base of the oldest segment. */
   get firstBase(): number {
-    return this.#filled[0]?.base ?? this.#inPlace[0]?.base ?? 0;
+    return this.#filled[0]?.base ?? this.#inPlace[0]?.base ?? this.#lastBase + this.#making.segmentBytes;
   }
 
   start(seat: Seat): void {
@@ -106,12 +111,12 @@ export class SegmentKeeper {
   // ---- supply ----------------------------------------------------------------------------------------------------
 
   #entered(base: number): void {
+    if (base === this.#enteredBase) return;
     const now = performance.now();
-    if (this.#inPlace[0]?.base !== base) {
-      this.#lifetimeMs = now - this.#enteredMs;
-      this.#enteredMs = now;
-      this.#half = false;
-    }
+    this.#lifetimeMs = now - this.#enteredMs;
+    this.#enteredBase = base;
+    this.#enteredMs = now;
+    this.#half = false;
   }
 
   #filledUp(base: number): void {
@@ -143,11 +148,20 @@ export class SegmentKeeper {
     }
     // What is recycled costs next to nothing; a new file is made when the one before it is half full.
     if (this.#ahead >= wanted || (!this.#half && this.#ahead === 0 && this.#spares.length === 0 && !this.#bursting)) return;
-    const zeroBytes = this.#bursting ? 0 : this.#making.segmentBytes;
-    this.#preparing = this.#prepare(zeroBytes).then((done) => {
-      this.#preparing = undefined;
+    void this.#putNext(this.#bursting ? 0 : this.#making.segmentBytes).then((done) => {
       if (done) this.#supply();
     });
+  }
+
+  /** Puts one more segment in place; false when that could not be done. One at a time. */
+  #putNext(zeroBytes: number): Promise<boolean> {
+    assert(this.#preparing === undefined, 'segments are put in place one after the other');
+    const preparing = this.#prepare(zeroBytes).then((done) => {
+      this.#preparing = undefined;
+      return done;
+    });
+    this.#preparing = preparing;
+    return preparing;
   }
 
   #setPace(pace: number): void {
@@ -156,13 +170,11 @@ export class SegmentKeeper {
     Atomics.notify(word, 0);
   }
 
-  /** Puts one more segment in place; false when that could not be done. */
   async #prepare(zeroBytes: number): Promise<boolean> {
-    const last = this.#inPlace.at(-1);
     const seat = this.#seat;
-    if (last === undefined || seat === undefined) return false;
+    if (this.#stopped || seat === undefined) return false;
     this.#setPace(PACE.calm);
-    const base = last.base + this.#making.segmentBytes;
+    const base = this.#lastBase + this.#making.segmentBytes;
     const spare = this.#spares.shift();
     const task: PrepareSegmentTask = {
       role: 'prepare-segment', making: this.#making, base, spare, zeroBytes, pace: this.#pace, control: this.#control.buffer,
@@ -170,11 +182,14 @@ export class SegmentKeeper {
     try {
       const { segment, origin } = await this.#scheduler.runFileTask<PreparedSegment>(task);
       this.#made[origin]++;
+      this.#lastBase = base;
       this.#inPlace.push(segment);
       await seat.writer.worker.call('addSegment', seat.id, segment);
       report('segment', { path: this.#making.directory, base, origin });
       return true;
     } catch (error) {
+      // It serves the next attempt; if it was removed, that makes a new one.
+      if (spare !== undefined && this.#lastBase !== base) this.#spares.unshift(spare);
       this.#failed(error);
       return false;
     }
@@ -186,6 +201,7 @@ export class SegmentKeeper {
     if (error instanceof IoError && (error.errno === ENOSPC || error.errno === EDQUOT)) {
       if (!this.#control.diskFull) report('space', { path: this.#making.directory, error });
       this.#control.setDiskFull(true);
+      clearTimeout(this.#retry);
       this.#retry = setTimeout(() => {
         this.#retryNow();
       }, RETRY_MS);
@@ -206,13 +222,10 @@ export class SegmentKeeper {
 
   /** Has `bytes` of segments, written with zeros, in place behind the one that is written. */
   async preallocate(bytes: number): Promise<void> {
-    while (!this.#stopped && this.#control.spaceEnd - this.#control.reservedLsn < bytes) {
-      await this.#preparing;
-      this.#preparing = this.#prepare(this.#making.segmentBytes).then(() => {
-        this.#preparing = undefined;
-      });
-      await this.#preparing;
-      if (this.#control.diskFull) return;
+    while (this.#control.spaceEnd - this.#control.reservedLsn < bytes) {
+      // Another one may be under way, and a third waiting for it.
+      if (this.#preparing !== undefined) await this.#preparing;
+      else if (!(await this.#putNext(this.#making.segmentBytes))) return;
     }
   }
 
