@@ -287,7 +287,10 @@ class Opening {
     filesystem: { name: string; dsyncWrites: boolean }; filled: readonly FilledSegment[]; spares: readonly string[];
   }): OpenedSegments {
     const { direct, sectorBytes, start } = more;
-    new ControlBlock(this.#task.control).start(start, start);
+    const control = new ControlBlock(this.#task.control);
+    control.start(start, start);
+    // Before any thread appends: each keeps what it has seen of it, for it only grows.
+    control.setSpaceEnd(new Geometry(log.segmentBytes).nextBase(this.#segments.at(-1)?.base ?? 0));
     return {
       layout: 'segments',
       journalId: log.journalId,
