@@ -37,11 +37,16 @@ export function listDirectory(directory: string): DirectoryListing {
       if (!entry.isFile()) throw notAFile(join(directory, entry.name));
       const { size, mtimeMs } = lstatSync(join(directory, entry.name));
       segments.push({ base, sizeBytes: size, changedMs: mtimeMs });
-    } else if (entry.name.endsWith(SPARE_SUFFIX) && entry.isFile()) spares.push(entry.name);
+    } else if (isSpare(entry.name) && entry.isFile()) spares.push(entry.name);
     else others.push(entry.name);
   }
   segments.sort((a, b) => a.base - b.base);
   return { segments, spares: spares.sort(), others };
+}
+
+/** Only what this library names so: a directory of somebody else's files is no journal. */
+function isSpare(name: string): boolean {
+  return name.endsWith(SPARE_SUFFIX) && baseOfName(name.slice(0, -SPARE_SUFFIX.length)) !== undefined;
 }
 
 function readDirectory(directory: string): Dirent[] {

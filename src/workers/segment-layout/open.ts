@@ -6,7 +6,7 @@
  * durable before it is synced.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { EEXIST, fromNodeError } from '../../platform/errno.js';
 import { assert, IoError, JournalError, NotSupportedError } from '../../platform/errors.js';
@@ -47,6 +47,8 @@ export function openSegmentsJournal(files: Files, task: OpenSegmentsTask): Opene
   try {
     return opening.run(created);
   } catch (error) {
+    // Under the lock: nobody else has begun in it.
+    if (created) removeEmpty(task.path);
     opening.abandon();
     throw error;
   }
@@ -333,6 +335,15 @@ function createDirectory(files: Files, { path, create, mode }: OpenSegmentsTask)
   }
   files.syncDirectory(dirname(realPath(path)));
   return true;
+}
+
+/** What opening has created and could not fill. */
+function removeEmpty(path: string): void {
+  try {
+    rmdirSync(path);
+  } catch {
+    // Something is in it after all, and stays.
+  }
 }
 
 function lockDirectory(files: Files, { path }: OpenSegmentsTask): number {
