@@ -44,8 +44,9 @@ export function openSegmentsJournal(files: Files, task: OpenSegmentsTask): Opene
   try {
     return opening.run(created);
   } catch (error) {
-    opening.abandon();
+    // Under the lock: nobody else has begun in it.
     if (created) removeEmpty(task.path);
+    opening.abandon();
     throw error;
   }
 }
@@ -296,7 +297,8 @@ class Opening {
     const { direct, sectorBytes, start } = more;
     const control = new ControlBlock(this.#task.control);
     control.start(start, start);
-    control.setSpaceEnd((this.#segments.at(-1)?.base ?? 0) + log.segmentBytes);
+    // Before any thread appends: each keeps what it has seen of it, for it only grows.
+    control.setSpaceEnd(new Geometry(log.segmentBytes).nextBase(this.#segments.at(-1)?.base ?? 0));
     return {
       layout: 'segments',
       journalId: log.journalId,

@@ -296,6 +296,8 @@ export class SegmentsWriteSide {
 
   /** Reserves a mark and a pad to the sector's end at `end`, if that is where the log ends; like a producer, but at once published. */
   #reserveClosing(end: number): boolean {
+    // Behind a full segment there may be none: what nobody can write would never become durable.
+    if (!this.#segments.has(this.geometry.baseOf(end))) return false;
     const bytes = closingBytes(end, this.writing.sectorBytes);
     if (end + bytes > this.control.releasedLsn + this.log.capacity) return false;
     if (!this.geometry.fits(end, bytes)) return this.#reserveRest(end);
