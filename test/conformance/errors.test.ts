@@ -37,6 +37,7 @@ const BAD_OPTIONS: Readonly<Record<keyof JournalOptions, readonly unknown[]>> = 
   layout: ['files', '', 1, null],
   segmentBytes: [...NO_INTEGER, 0, 32 * 1024, 64 * 1024 + 1, 3 * 64 * 1024, 2 ** 31],
   queueDepth: [...NO_INTEGER, 0, 33],
+  newSegments: ['zeros', '', 1, null],
   spareSegments: [...NO_INTEGER, 65],
   retainBytes: NO_INTEGER,
   retainSegments: NO_INTEGER,
