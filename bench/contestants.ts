@@ -2,37 +2,47 @@
 import { open as openFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32c } from '@node-rs/crc32';
-import { IoScheduler, Journal, JournalReader } from 'tidemark';
+import { IoScheduler, Journal, JournalReader, type JournalOptions } from 'tidemark';
 
 export interface Log {
   readonly describe: string;
   append(record: Buffer): Promise<unknown>;
   close(): Promise<void>;
-  /** Records that are in the log, read back after closing. */
-  count(): Promise<number>;
+  /** The last record that is in the log, read back after closing. */
+  last(): Promise<Uint8Array | undefined>;
 }
 
-export const CONTESTANTS = ['tidemark', 'tidemark-blocking', 'tidemark-buffered', 'fs-group'] as const;
+/**
+ * `tidemark` is a journal in its steady state: old segments are trimmed and used again. `tidemark-new` has no space made
+ * ready and keeps everything. The others differ from the first in what their name says.
+ */
+export const CONTESTANTS = ['tidemark', 'tidemark-new', 'tidemark-blocking', 'tidemark-buffered', 'tidemark-file', 'fs-group'] as const;
 export type Contestant = (typeof CONTESTANTS)[number];
 
 export function openLog(contestant: Contestant, directory: string): Promise<Log> {
   return contestant === 'fs-group' ? openGroupCommit(directory) : openTidemark(contestant, directory);
 }
 
+const SEGMENT_BYTES = 64 * 1024 * 1024;
+const STEADY: JournalOptions = { retainSegments: 2, spareSegments: 8 };
+
 async function openTidemark(contestant: Contestant, directory: string): Promise<Log> {
   const path = join(directory, 'journal');
   const scheduler = new IoScheduler(contestant === 'tidemark-blocking' ? { backend: 'blocking' } : {});
-  const journal = await Journal.open(path, { layout: 'file', scheduler, direct: contestant !== 'tidemark-buffered' });
+  const layout: JournalOptions = contestant === 'tidemark-file' ? { layout: 'file' } : contestant === 'tidemark-new' ? {} : STEADY;
+  const journal = await Journal.open(path, { ...layout, scheduler, direct: contestant !== 'tidemark-buffered' });
+  // What trimming has made of a journal that has been at work for a while.
+  if (layout === STEADY) await journal.preallocate(6 * SEGMENT_BYTES);
   return {
     describe: `${journal.backend.kind}, ${journal.directReason}`,
     append: (record) => journal.append(record),
     close: () => journal.close(),
-    async count() {
-      let records = 0;
+    async last() {
+      let last: Uint8Array | undefined;
       const reader = await JournalReader.open(path);
-      for await (const record of reader) records += record.payload.length > 0 ? 1 : 0;
+      for await (const record of reader) last = record.payload;
       await reader.close();
-      return records;
+      return last;
     },
   };
 }
@@ -90,17 +100,22 @@ async function openGroupCommit(directory: string): Promise<Log> {
       await running;
       await file.close();
     },
-    async count() {
+    async last() {
       const reading = await openFile(path);
       const { size } = await reading.stat();
       const header = Buffer.alloc(HEADER_BYTES);
-      let records = 0;
-      for (let at = 0; at < size; records++) {
+      let last = Buffer.alloc(0);
+      for (let at = 0; at < size;) {
         await reading.read(header, 0, HEADER_BYTES, at);
-        at += HEADER_BYTES + header.readUInt32LE(0);
+        const bytes = header.readUInt32LE(0);
+        if (at + HEADER_BYTES + bytes === size) {
+          last = Buffer.alloc(bytes);
+          await reading.read(last, 0, bytes, at + HEADER_BYTES);
+        }
+        at += HEADER_BYTES + bytes;
       }
       await reading.close();
-      return records;
+      return last;
     },
   };
 }

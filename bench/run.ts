@@ -17,7 +17,7 @@ import { microbenchmarks } from './micro.bench.js';
 
 const { values: options } = parseArgs({
   options: {
-    topics: { type: 'string', default: 'durable,not-awaited,threads,micro' },
+    topics: { type: 'string', default: 'durable,not-awaited,threads,supply,opening,micro' },
     contestants: { type: 'string', default: 'tidemark,tidemark-blocking,fs-group' },
     concurrency: { type: 'string', default: '1,16,64,256,1024,4096' },
     sizes: { type: 'string', default: '128,1024,4096' },
@@ -137,6 +137,35 @@ async function threads(): Promise<void> {
   }
 }
 
+/** Which kind of new segment suits which load: what `auto` chooses, beside each of the others. */
+async function supply(): Promise<void> {
+  console.log(`\nsegments of a journal that starts with nothing, 1,024 B records, median of ${repetitions} x ${seconds * 3} s`);
+  console.log('| appenders | trimmed and used again | new segments | appends/s | p50 µs | p99 µs | last run |');
+  console.log('|---|---|---|---|---|---|---|');
+  for (const concurrency of [1, 64, 1024]) {
+    const kinds = [['auto', true], ['auto', false], ['zeroed', false], ['plain', false]] as const;
+    const results = kinds.map((): Figures[] => []);
+    for (let repetition = 0; repetition < repetitions; repetition++) {
+      for (const [i, [newSegments, recycle]] of kinds.entries()) {
+        results[i]?.push(await runCell({ topic: 'supply', newSegments, recycle, concurrency, recordBytes: 1024, seconds: seconds * 3, directory }));
+      }
+    }
+    kinds.forEach(([newSegments, recycle], i) => {
+      const figures = results[i] ?? [];
+      const cells = [concurrency, recycle ? 'yes' : 'no', newSegments, round(medianOf(figures, 'perSecond')), round(medianOf(figures, 'p50Us')), round(medianOf(figures, 'p99Us')), figures.at(-1)?.describe ?? ''];
+      console.log(`| ${cells.join(' | ')} |`);
+    });
+  }
+}
+
+async function opening(): Promise<void> {
+  console.log('\nopening a journal with segments of 1 MiB, full of 4 KiB records, median and most of 20');
+  for (const segments of [10, 100, 1000]) {
+    const figures = await runCell({ topic: 'opening', segments, directory });
+    console.log(`${segments} segments: ${round((figures.p50Us ?? NaN) / 1000, 1)} ms, most ${round((figures.p99Us ?? NaN) / 1000, 1)} ms (${figures.describe})`);
+  }
+}
+
 async function micro(): Promise<void> {
   console.log('\nparts of the data path, no disk');
   const bench = new Bench({ time: 500 });
@@ -149,4 +178,6 @@ await describeMachine();
 if (topics.includes('durable')) await durable();
 if (topics.includes('not-awaited')) await notAwaited();
 if (topics.includes('threads')) await threads();
+if (topics.includes('supply')) await supply();
+if (topics.includes('opening')) await opening();
 if (topics.includes('micro')) await micro();

@@ -6,7 +6,7 @@ import { Journal, JournalReader } from 'tidemark';
 const directory = await mkdtemp(join(tmpdir(), 'tidemark-quickstart-'));
 const path = join(directory, 'orders.journal');
 
-// Writing. Opening creates the journal, or recovers the one that is there.
+// Writing. Opening creates the journal, a directory of segments, or recovers the one that is there.
 const journal = await Journal.open(path);
 const lsn = await journal.append('first order'); // on stable storage once this resolves
 await journal.appendBatch(['second order', Buffer.from('third order')]); // side by side, in one commit

@@ -4,6 +4,9 @@ import type * as FrameModule from '../dist/workers/protocol/frame.js';
 import type * as FrameWalkModule from '../dist/workers/protocol/frame-walk.js';
 import type * as LogBufferModule from '../dist/workers/protocol/log-buffer.js';
 import type * as RecoveryModule from '../dist/workers/segment-layout/recovery.js';
+import type * as SegmentModule from '../dist/workers/protocol/segment.js';
+import type * as SegmentWalkModule from '../dist/workers/protocol/segment-walk.js';
+import type * as DirectoryModule from '../dist/workers/segment-layout/directory.js';
 import type * as WriteSideModule from '../dist/workers/file-layout/write-side.js';
 
 function internal<T>(file: string): Promise<T> {
@@ -14,10 +17,13 @@ export const { ControlBlock, POISON, PRODUCER_SLOTS, STATISTICS } = await intern
 export const { LogBuffer, Producer, recordLength } = await internal<typeof LogBufferModule>('protocol/log-buffer.js');
 export const { dataLength, findData, walkFrames } = await internal<typeof FrameWalkModule>('protocol/frame-walk.js');
 
-export const { FILE_BATCH_BYTES_MAX } = await internal<typeof FrameModule>('protocol/frame.js');
+export const { FILE_BATCH_BYTES_MAX, idChecksum } = await internal<typeof FrameModule>('protocol/frame.js');
 export const { WriteSide } = await internal<typeof WriteSideModule>('file-layout/write-side.js');
 
 export const { examine, examineBlocking } = await internal<typeof RecoveryModule>('segment-layout/recovery.js');
+export const { baseOfName, Geometry, MARK_FLAG, segmentName } = await internal<typeof SegmentModule>('protocol/segment.js');
+export const { walkSegment } = await internal<typeof SegmentWalkModule>('protocol/segment-walk.js');
+export const { listDirectory } = await internal<typeof DirectoryModule>('segment-layout/directory.js');
 
 export type ControlBlock = ControlBlockModule.ControlBlock;
 export type SharedLogBuffer = LogBufferModule.SharedLogBuffer;
@@ -42,5 +48,6 @@ export const segments = {
 };
 export type { Extent } from '../dist/workers/segment-layout/write-side.js';
 export type { OpenedSegments } from '../dist/workers/protocol/messages.js';
-export type { SegmentRead } from '../dist/workers/protocol/segment-walk.js';
 export type { Finding, LogState, SegmentEntry, SegmentsVerdict } from '../dist/workers/segment-layout/verdict.js';
+export type { CommitMark } from '../dist/workers/protocol/segment.js';
+export type { SegmentFrame, SegmentRead } from '../dist/workers/protocol/segment-walk.js';

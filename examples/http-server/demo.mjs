@@ -174,7 +174,7 @@ async function demo() {
   say('found', `${count(found)} (${count(found - (acknowledged - problems.missing))} of them were written, but not yet answered)`);
   say('missing', count(problems.missing));
   say('wrong', `${count(problems.damaged)} damaged, ${count(problems.twice)} twice, ${count(problems.neverSent)} never sent`);
-  say('recovery', torn === undefined ? 'a clean end, nothing was cut off' : `cut ${count(torn.bytes)} bytes of a torn tail at LSN ${torn.lsn}: ${torn.detail}`);
+  say('recovery', torn === undefined ? 'a clean end, nothing was set aside' : `set ${count(torn.bytes)} bytes of a torn tail aside at LSN ${torn.lsn}: ${torn.detail}`);
 
   // Service goes on: the same journal, a new server.
   const again = await startServer();

@@ -49,7 +49,7 @@ async function serve(request, response) {
   try {
     lsn = await journal.append(order);
   } catch (error) {
-    // Poisoned or closed: nothing is promised any more until the server has been started again.
+    // The disk is full: later orders are taken again once there is room. Poisoned or closed: none are until a restart.
     return answer(response, 503, { error: error.message, code: error.code });
   }
   answer(response, 201, { lsn });

@@ -154,7 +154,6 @@ export class Appender {
   #enqueue(records: readonly RecordBytes[], lengths: readonly number[]): Promise<number> {
     const failure = this.#options.failure() ?? (this.#queue.length === 0 ? this.#diskFull : undefined);
     if (failure !== undefined) return Promise.reject(failure);
-    if (this.#queue.length === 0 && this.#producer.lacksSegment) this.#control.count('rotationStalls');
     const recordBytes = lengths.reduce((sum, length) => sum + length, 0);
     const full = this.#queuedBytes + recordBytes > this.#options.queueBytesMax;
     if (full && this.#options.whenQueueFull === 'throw') {

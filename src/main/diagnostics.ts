@@ -3,11 +3,11 @@
  *
  * | channel | message |
  * |---|---|
- * | `tidemark:backend` | `{ kind, reason }` once per scheduler, when its backend is chosen |
- * | `tidemark:journal:open` | `{ path, end, records, created, torn, directActive }` |
+ * | `tidemark:backend` | `{ kind, reason, setupFlags, sealing }` once per scheduler, when its backend is chosen |
+ * | `tidemark:journal:open` | `{ path, end, records, created, filesystem, torn, directActive }` |
  * | `tidemark:journal:poisoned` | `{ path, error }` |
  * | `tidemark:journal:segment` | `{ path, base, origin }` a segment was put in place: recycled, zeroed or plain |
- * | `tidemark:journal:trim` | `{ path, before, segments }` the log now begins at LSN `before` |
+ * | `tidemark:journal:trim` | `{ path, before }` a segment was trimmed: the log now begins at LSN `before` |
  * | `tidemark:journal:space` | `{ path, error }` no room for a further segment; once, until there is room again |
  * | `tidemark:journal:close` | `{ path, end }` |
  */

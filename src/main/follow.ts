@@ -1,5 +1,6 @@
 /** Follows a journal inside its process: durable records only, woken by the watermark. */
 import { JournalError } from '../platform/errors.js';
+import type { ControlBlock } from '../workers/protocol/control-block.js';
 import { walkFrames } from '../workers/protocol/frame-walk.js';
 import { isDirectory, type JournalRecord } from './reader.js';
 import { advance } from './reading/file-source.js';
@@ -27,6 +28,40 @@ export interface FollowSource {
   reading?(lsn: number): void;
   /** Told that the follower has ended. */
   done?(): void;
+}
+
+/** The followers of one thread. What the rearmost of them still has to read is not trimmed. */
+export class Followers {
+  readonly #control: ControlBlock;
+  readonly #slot: number;
+  readonly #moved: () => void;
+  readonly #positions = new Map<object, number>();
+
+  constructor(control: ControlBlock, slot: number, moved: () => void) {
+    this.#control = control;
+    this.#slot = slot;
+    this.#moved = moved;
+  }
+
+  /** A new follower, as {@link FollowSource} tells of it. */
+  join(): Required<Pick<FollowSource, 'reading' | 'done'>> {
+    const follower = {};
+    return {
+      reading: (lsn) => {
+        this.#positions.set(follower, lsn);
+        this.#tell();
+      },
+      done: () => {
+        this.#positions.delete(follower);
+        this.#tell();
+      },
+    };
+  }
+
+  #tell(): void {
+    this.#control.setFollower(this.#slot, this.#positions.size === 0 ? undefined : Math.min(...this.#positions.values()));
+    this.#moved();
+  }
 }
 
 export async function* followJournal(

@@ -1,10 +1,11 @@
 /** Tidemark: a journal that a Node.js server can await, and the scheduler it runs on. */
 export { Journal } from './journal.js';
-export type { JournalBackend, JournalStats, OpenReport, SharedJournalHandle, Submission } from './journal-types.js';
+export type { JournalBackend, JournalStats, OpenReport, SegmentStats, SharedJournalHandle, Submission } from './journal-types.js';
 export type { AckLevel } from './appender.js';
-export type { JournalOptions } from './journal-options.js';
+export type { JournalOptions, NewSegments } from './journal-options.js';
 export { JournalReader, type JournalReaderOptions, type JournalRecord, type ReaderFollowOptions } from './reader.js';
 export type { JournalSegment } from './reading/source.js';
+export type { Layout, TrimOptions } from './storage.js';
 export type { FollowOptions } from './follow.js';
 export type { RepairOptions } from './repair.js';
 export { IoUring, type FixedRange, type IoUringOptions } from './io-uring.js';

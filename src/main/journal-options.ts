@@ -19,6 +19,12 @@ export interface JournalOptions {
   readonly segmentBytes?: number;
   /** Layout `segments`: most writes in flight, 1 to 32; as many of them are used as what is pending deserves. Default 4. */
   readonly queueDepth?: number;
+  /**
+   * Layout `segments`: how a new segment is made where none can be used again. `zeroed`: written with zeros, which makes
+   * appends to it quicker to sync and costs a second write of everything. `plain`: its space is only reserved. `auto`:
+   * zeros while there is time for them, none in a burst. Default `auto`.
+   */
+  readonly newSegments?: NewSegments;
   /** Layout `segments`: trimmed segments to keep for the log to come, 0 to 64; the others are deleted. Default 2. */
   readonly spareSegments?: number;
   /**
@@ -52,14 +58,17 @@ export interface JournalOptions {
   readonly scheduler?: IoScheduler;
 }
 
-export interface RetentionOptions {
+export type NewSegments = 'auto' | 'zeroed' | 'plain';
+
+export interface SupplyOptions {
+  readonly newSegments: NewSegments;
   readonly spareSegments: number;
   readonly retainBytes: number | undefined;
   readonly retainSegments: number | undefined;
   readonly retainMs: number | undefined;
 }
 
-export interface ResolvedJournalOptions extends RetentionOptions {
+export interface ResolvedJournalOptions extends SupplyOptions {
   /** Undefined: as it is, or `segments`. */
   readonly layout: Layout | undefined;
   readonly segmentBytes: number;
@@ -77,7 +86,7 @@ export interface ResolvedJournalOptions extends RetentionOptions {
 
 const KEYS = [
   'layout', 'create', 'mode', 'direct', 'preallocate', 'logBufferBytes', 'groupCommitWindow', 'ack', 'queueBytesMax',
-  'whenQueueFull', 'scheduler', 'segmentBytes', 'queueDepth', 'spareSegments', 'retainBytes', 'retainSegments', 'retainMs',
+  'whenQueueFull', 'scheduler', 'segmentBytes', 'queueDepth', 'spareSegments', 'retainBytes', 'retainSegments', 'retainMs', 'newSegments',
 ] as const;
 
 const MIB = 1024 * 1024;
@@ -92,6 +101,7 @@ export function journalOptions(options: JournalOptions): ResolvedJournalOptions 
     segmentBytes: powerOfTwo('segmentBytes', options.segmentBytes, 64 * MIB, SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX),
     queueDepth: integer('queueDepth', options.queueDepth, 4, 1, 32),
     spareSegments: integer('spareSegments', options.spareSegments, 2, 0, 64),
+    newSegments: oneOf<NewSegments>('newSegments', options.newSegments, 'auto', ['auto', 'zeroed', 'plain']),
     retainBytes: optional('retainBytes', Number.MAX_SAFE_INTEGER),
     retainSegments: optional('retainSegments', Number.MAX_SAFE_INTEGER),
     retainMs: optional('retainMs', Number.MAX_SAFE_INTEGER),

@@ -9,7 +9,7 @@ import { LOG_BUFFER_ALIGNMENT, LogBuffer, type RecordBytes, type SharedLogBuffer
 import type { Detached, RepairReport } from '../workers/protocol/messages.js';
 import { Appender, type AckLevel } from './appender.js';
 import { report } from './diagnostics.js';
-import { followJournal, type FollowOptions } from './follow.js';
+import { Followers, followJournal, type FollowOptions } from './follow.js';
 import { JournalFailure } from './journal-failure.js';
 import { ADVICE, journalOptions, type JournalOptions, type ResolvedJournalOptions } from './journal-options.js';
 import type { JournalBackend, JournalStats, OpenReport, SharedJournalHandle, Submission } from './journal-types.js';
@@ -28,6 +28,10 @@ interface Owner {
 
 let nextId = 1;
 
+/**
+ * A log of records, in one of two layouts: a directory of segments, or one file. Made by {@link Journal.open}, and in other
+ * threads by {@link Journal.attach}.
+ */
 export class Journal {
   /** Absolute path of the journal. */
   readonly path: string;
@@ -43,17 +47,19 @@ export class Journal {
   readonly #appender: Appender;
   readonly #slot: number;
   readonly #failure: JournalFailure;
+  readonly #followers: Followers;
   #handle: SharedJournalHandle;
   readonly #owner: Owner | undefined;
   #closing: Promise<void> | undefined;
   #ended = false;
 
   /**
-   * Opens a journal for appending, and creates it if need be. Takes its exclusive lock, recovers its end, cuts a torn
-   * tail (kept beside it as `<path>.torn-<lsn>`), and syncs file and directory before it reports anything as durable.
+   * Opens a journal for appending, and creates it if need be. Takes its exclusive lock, recovers its end, sets a torn tail
+   * aside (kept as `.torn-<lsn>`, beside a file or in the directory of segments), and syncs what it reports as durable.
    *
-   * Rejects with `TIDEMARK_LOCKED`, `TIDEMARK_NOT_A_JOURNAL`, `TIDEMARK_CORRUPT` ({@link JournalError}), an {@link IoError}
-   * such as `TIDEMARK_NOT_FOUND` or `TIDEMARK_PERMISSION`, or `TIDEMARK_INVALID_ARGUMENT`. Then nothing has changed on disk.
+   * Rejects with `TIDEMARK_LOCKED`, `TIDEMARK_NOT_A_JOURNAL` or `TIDEMARK_CORRUPT` ({@link JournalError}),
+   * `TIDEMARK_NOT_SUPPORTED` for a newer format, or `TIDEMARK_INVALID_ARGUMENT`: then nothing has changed on disk. Or with
+   * an {@link IoError} such as `TIDEMARK_NOT_FOUND` or `TIDEMARK_PERMISSION`.
    */
   static async open(path: string, options: JournalOptions = {}): Promise<Journal> {
     const absolute = resolvePath(check.path('path', path));
@@ -133,6 +139,7 @@ export class Journal {
     if (this.#slot < 0) {
       throw new JournalError('TIDEMARK_TOO_MANY_PRODUCERS', `journal '${path}' has 64 threads appending, the most there can be`, { path });
     }
+    this.#followers = new Followers(control, this.#slot, () => this.#owner?.storage.followersMoved());
     const { ack, queueBytesMax, whenQueueFull } = options;
     this.#handle = {
       kind: 'tidemark-journal', version: 1, path, control: control.buffer, log, ack, queueBytesMax, whenQueueFull,
@@ -149,9 +156,12 @@ export class Journal {
    * Appends one record (a string is written as UTF-8) and resolves with the LSN after it, at the journal's `ack` level.
    *
    * The record is copied before this returns, so its memory may be reused, unless more than `queueBytesMax` wait for room
-   * already: then leave it unchanged until the promise settles. Rejects when the record is too large
-   * (`TIDEMARK_RECORD_TOO_LARGE`, beyond 268,435,455 bytes), the journal is closed or poisoned, or the queue is full and
-   * `whenQueueFull` is `throw`.
+   * already: then leave it unchanged until the promise settles. The next record need not begin at the LSN that this
+   * resolves with: in the segment layout other frames may lie between.
+   *
+   * Rejects when the record is too large (`TIDEMARK_RECORD_TOO_LARGE`: beyond 268,435,455 bytes, or what a segment can
+   * take), the journal is closed or poisoned, the queue is full and `whenQueueFull` is `throw`, or, in the segment layout,
+   * no room for a further segment is to be had (`TIDEMARK_NO_SPACE`; appends succeed again once there is).
    */
   append(record: RecordBytes): Promise<number> {
     try {
@@ -162,7 +172,10 @@ export class Journal {
     }
   }
 
-  /** Appends records without another thread's between them, in one commit. Resolves with the LSN after the last. */
+  /**
+   * Appends records side by side, without another thread's between them: in the segment layout all in one segment. Resolves
+   * with the LSN after the last.
+   */
   appendBatch(records: readonly RecordBytes[]): Promise<number> {
     try {
       this.#checkUsable();
@@ -175,7 +188,8 @@ export class Journal {
 
   /**
    * Appends without waiting: the LSN after the record, or undefined when there is no room at this moment. The record is
-   * only `buffered` then; `syncThrough` tells when it is durable. Throws when the journal is closed or poisoned.
+   * only `buffered` then; `syncThrough` tells when it is durable. Throws when the journal is closed or poisoned, and
+   * `TIDEMARK_NO_SPACE` when it needs a further segment and the disk is full.
    */
   tryAppend(record: RecordBytes): number | undefined {
     this.#checkUsable();
@@ -216,17 +230,19 @@ export class Journal {
     return this.#control.reservedLsn;
   }
 
-  /** Everything below it survives power loss. Moves by whole records. */
+  /** Everything below it survives power loss. Moves by whole frames. */
   get durableLsn(): number {
     return this.#control.durableLsn;
   }
 
-  /** `segments` or `file`. */
+  /** `segments`: a directory of them; `file`: one file. */
   get layout(): Layout {
     return this.#handle.log.segmentBytes === undefined ? 'file' : 'segments';
   }
 
-  /** LSN of the oldest record's place: what lies before was trimmed. Undefined in an attached thread. */
+  /**
+   * LSN of the oldest record's place: 0, or behind the header of the oldest segment. Undefined in an attached thread.
+   */
   get firstLsn(): number | undefined {
     return this.#owner?.storage.firstLsn;
   }
@@ -274,7 +290,10 @@ export class Journal {
     await this.#ownerOnly('preallocate').storage.preallocate(bytes);
   }
 
-  /** Tells the kernel how a range of the file will be read (posix_fadvise(2)). `bytes` 0 means to the end. */
+  /**
+   * Tells the kernel how a range of the file will be read (posix_fadvise(2)). `bytes` 0 means to the end. Rejects with
+   * `TIDEMARK_NOT_SUPPORTED` in the segment layout.
+   */
   async advise(advice: Advice, range: { readonly offset?: number; readonly bytes?: number } = {}): Promise<void> {
     check.required('advice', advice, 'a kind of advice');
     check.oneOf('advice', advice, 'normal', ADVICE);
@@ -286,7 +305,7 @@ export class Journal {
 
   /**
    * Drops the oldest records: whole segments that lie below `lsn` and are full and durable. They are kept to be used again
-   * (`spareSegments`) or deleted, one durable step after the other. What a follower in this process still reads is kept,
+   * (`spareSegments`) or deleted, one durable step after the other. What a follower of this thread still reads is kept,
    * unless `force` is set. Rejects with `TIDEMARK_NOT_SUPPORTED` in the file layout.
    */
   async trimBefore(lsn: number, options: TrimOptions = {}): Promise<void> {
@@ -305,19 +324,17 @@ export class Journal {
   }
 
   /**
-   * Every durable record from `from` (default 0, a record's start) on, then each new one as soon as it is durable.
-   * Ends when the journal is closed; throws what poisoned it, or the reason of `signal`. Keeps no process alive.
+   * Every durable record from `from` on (a record's start, or the end of the last one seen; default: the oldest there is),
+   * then each new one as soon as it is durable. Ends when the journal is closed; throws what poisoned it, the reason of
+   * `signal`, or `TIDEMARK_TRIMMED` when what it reads next was trimmed. Keeps no process alive.
    */
   follow(options: FollowOptions = {}): AsyncGenerator<JournalRecord, void, void> {
     check.checkKeys('options', options, ['from', 'signal']);
     const from = options.from === undefined ? undefined : check.lsn('from', options.from);
     const signal = check.signal('signal', options.signal);
     this.#checkUsable();
-    const storage = this.#owner?.storage;
-    const follower = {};
     return followJournal(this.path, from, signal, {
-      reading: (lsn) => storage?.followerAt(follower, lsn),
-      done: () => storage?.followerAt(follower, undefined),
+      ...this.#followers.join(),
       durableLsn: () => this.durableLsn,
       onDurableBeyond: (lsn, notify) => this.#appender.waiters.onDurableBeyond(lsn, notify),
       ended: () => this.#ended || this.#control.sealed,
@@ -328,8 +345,9 @@ export class Journal {
   // ---- the end ---------------------------------------------------------------------------------------------------
 
   /**
-   * Waits until everything appended is durable, cuts the prepared space off, syncs, unlocks and closes. In an attached
-   * thread: waits for its own appends and detaches. A poisoned journal closes too; what was pending has been rejected.
+   * Waits until everything appended is durable, ends the log (the file layout cuts prepared space off, the segment layout
+   * writes a last mark), syncs, unlocks and closes. In an attached thread: waits for its own appends and detaches. A
+   * poisoned journal closes too; what was pending has been rejected.
    */
   close(): Promise<void> {
     this.#closing ??= this.#owner === undefined ? this.#detach() : this.#shutDown(this.#owner);

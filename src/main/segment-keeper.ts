@@ -5,15 +5,16 @@
  * with zeros as long as there is time, and handed over as it is when the log comes near. In a burst, when segments fill
  * faster than zeros could be written, there are none: the file has its space reserved and grows plainly.
  */
-import { EDQUOT, ENOSPC } from '../platform/errno.js';
-import { IoError } from '../platform/errors.js';
+import { EDQUOT, EFBIG, ENOSPC } from '../platform/errno.js';
+import { assert, IoError } from '../platform/errors.js';
+import { selectPlatform } from '../platform/select.js';
 import { POISON, type ControlBlock } from '../workers/protocol/control-block.js';
 import {
   PACE, type CloseDescriptorTask, type FilledSegment, type OpenedSegments, type PreparedSegment, type PrepareSegmentTask, type SegmentFile,
   type SegmentMaking, type SegmentOrigin, type TrimSegmentsTask, type WriterNews,
 } from '../workers/protocol/messages.js';
 import { report } from './diagnostics.js';
-import type { RetentionOptions } from './journal-options.js';
+import type { SupplyOptions } from './journal-options.js';
 import type { SegmentStats } from './journal-types.js';
 import type { IoScheduler } from './scheduler.js';
 import type { Seat } from './storage.js';
@@ -32,21 +33,25 @@ export class SegmentKeeper {
   readonly #scheduler: IoScheduler;
   readonly #control: ControlBlock;
   readonly #making: SegmentMaking;
-  readonly #options: RetentionOptions;
+  readonly #options: SupplyOptions;
   #seat: Seat | undefined;
   /** Full segments, oldest first. */
   readonly #filled: FilledSegment[];
   /** The segment that is written and those behind it. */
   readonly #inPlace: SegmentFile[];
+  /** Base of the last segment that was put in place: it may be full already. */
+  #lastBase: number;
   readonly #spares: string[];
   readonly #pace = new SharedArrayBuffer(4);
-  readonly #followers = new Map<object, number>();
   readonly #made: Record<SegmentOrigin, number> = { recycled: 0, zeroed: 0, plain: 0 };
   #trimmed = 0;
+  #enteredBase: number;
   #enteredMs = performance.now();
   #lifetimeMs = Infinity;
   #half = false;
-  #preparing: Promise<void> | undefined;
+  /** An append waits. */
+  #wanted = false;
+  #preparing: Promise<boolean> | undefined;
   #trimming: Promise<void> = Promise.resolve();
   /** File tasks whose end nobody else awaits. */
   readonly #closing = new Set<Promise<unknown>>();
@@ -54,13 +59,15 @@ export class SegmentKeeper {
   readonly #ageCheck: NodeJS.Timeout | undefined;
   #stopped = false;
 
-  constructor(scheduler: IoScheduler, control: ControlBlock, opened: OpenedSegments, options: RetentionOptions, making: SegmentMaking) {
+  constructor(scheduler: IoScheduler, control: ControlBlock, opened: OpenedSegments, options: SupplyOptions, making: SegmentMaking) {
     this.#scheduler = scheduler;
     this.#control = control;
     this.#making = making;
     this.#options = options;
     this.#filled = [...opened.filled];
     this.#inPlace = [...opened.segments];
+    this.#lastBase = opened.segments.at(-1)?.base ?? 0;
+    this.#enteredBase = opened.segments[0]?.base ?? 0;
     this.#spares = [...opened.spares];
     if (options.retainMs !== undefined) {
       this.#ageCheck = setInterval(() => void this.#retain(), Math.min(Math.max(options.retainMs / 4, 100), 60_000));
@@ -74,7 +81,7 @@ export class SegmentKeeper {
 
   /** Base of the oldest segment. */
   get firstBase(): number {
-    return this.#filled[0]?.base ?? this.#inPlace[0]?.base ?? 0;
+    return this.#filled[0]?.base ?? this.#inPlace[0]?.base ?? this.#lastBase + this.#making.segmentBytes;
   }
 
   start(seat: Seat): void {
@@ -86,9 +93,11 @@ export class SegmentKeeper {
   hear(news: WriterNews): void {
     if (news.kind === 'entered') this.#entered(news.base);
     else if (news.kind === 'filled') this.#filledUp(news.base);
+    else if (news.kind === 'wanted') this.#wanted = true;
     else this.#half = true;
     // Whoever prepares the next one has no more time for zeros.
-    if (news.kind === 'near' && this.#ahead === 0) this.#setPace(PACE.hurry);
+    const needed = news.kind === 'wanted' || (news.kind === 'near' && this.#ahead === 0);
+    if (needed && this.#options.newSegments === 'auto') this.#setPace(PACE.hurry);
     this.#supply();
   }
 
@@ -108,12 +117,12 @@ export class SegmentKeeper {
   // ---- supply ----------------------------------------------------------------------------------------------------
 
   #entered(base: number): void {
+    if (base === this.#enteredBase) return;
     const now = performance.now();
-    if (this.#inPlace[0]?.base !== base) {
-      this.#lifetimeMs = now - this.#enteredMs;
-      this.#enteredMs = now;
-      this.#half = false;
-    }
+    this.#lifetimeMs = now - this.#enteredMs;
+    this.#enteredBase = base;
+    this.#enteredMs = now;
+    this.#half = false;
   }
 
   #filledUp(base: number): void {
@@ -139,14 +148,30 @@ export class SegmentKeeper {
   #supply(): void {
     if (this.#stopped || this.#seat === undefined || this.#retry !== undefined) return;
     if (this.#preparing !== undefined) return;
-    const wanted = this.#bursting ? AHEAD_IN_BURST : AHEAD;
-    // What is recycled costs next to nothing; a new file is made when the one before it is half full.
-    if (this.#ahead >= wanted || (!this.#half && this.#ahead === 0 && this.#spares.length === 0 && !this.#bursting)) return;
-    const zeroBytes = this.#bursting ? 0 : this.#making.segmentBytes;
-    this.#preparing = this.#prepare(zeroBytes).then((done) => {
-      this.#preparing = undefined;
+    if (!this.#needsNext) return;
+    const { newSegments } = this.#options;
+    const plain = newSegments === 'plain' || (newSegments === 'auto' && (this.#bursting || this.#wanted));
+    void this.#putNext(plain ? 0 : this.#making.segmentBytes).then((done) => {
       if (done) this.#supply();
     });
+  }
+
+  get #needsNext(): boolean {
+    if (this.#wanted) return true;
+    if (this.#ahead >= (this.#bursting ? AHEAD_IN_BURST : AHEAD)) return false;
+    // What is recycled costs next to nothing; a new file is made when the one before it is half full.
+    return this.#half || this.#bursting || this.#spares.length > 0;
+  }
+
+  /** Puts one more segment in place; false when that could not be done. One at a time. */
+  #putNext(zeroBytes: number): Promise<boolean> {
+    assert(this.#preparing === undefined, 'segments are put in place one after the other');
+    const preparing = this.#prepare(zeroBytes).then((done) => {
+      this.#preparing = undefined;
+      return done;
+    });
+    this.#preparing = preparing;
+    return preparing;
   }
 
   #setPace(pace: number): void {
@@ -155,13 +180,11 @@ export class SegmentKeeper {
     Atomics.notify(word, 0);
   }
 
-  /** Puts one more segment in place; false when that could not be done. */
   async #prepare(zeroBytes: number): Promise<boolean> {
-    const last = this.#inPlace.at(-1);
     const seat = this.#seat;
-    if (last === undefined || seat === undefined) return false;
+    if (this.#stopped || seat === undefined) return false;
     this.#setPace(PACE.calm);
-    const base = last.base + this.#making.segmentBytes;
+    const base = this.#lastBase + this.#making.segmentBytes;
     const spare = this.#spares.shift();
     const task: PrepareSegmentTask = {
       role: 'prepare-segment', making: this.#making, base, spare, zeroBytes, pace: this.#pace, control: this.#control.buffer,
@@ -169,11 +192,15 @@ export class SegmentKeeper {
     try {
       const { segment, origin } = await this.#scheduler.runFileTask<PreparedSegment>(task);
       this.#made[origin]++;
+      this.#lastBase = base;
+      this.#wanted = false;
       this.#inPlace.push(segment);
       await seat.writer.worker.call('addSegment', seat.id, segment);
       report('segment', { path: this.#making.directory, base, origin });
       return true;
     } catch (error) {
+      // It serves the next attempt; if it was removed, that makes a new one.
+      if (spare !== undefined && this.#lastBase !== base) this.#spares.unshift(spare);
       this.#failed(error);
       return false;
     }
@@ -182,9 +209,10 @@ export class SegmentKeeper {
   /** Nothing is lost: the log goes on up to the end of the last segment, and further when there is room again. */
   #failed(error: unknown): void {
     if (this.#stopped || this.#control.poisonKind !== POISON.none) return;
-    if (error instanceof IoError && (error.errno === ENOSPC || error.errno === EDQUOT)) {
+    if (error instanceof IoError && [ENOSPC, EDQUOT, EFBIG].includes(error.errno)) {
       if (!this.#control.diskFull) report('space', { path: this.#making.directory, error });
       this.#control.setDiskFull(true);
+      clearTimeout(this.#retry);
       this.#retry = setTimeout(() => {
         this.#retryNow();
       }, RETRY_MS);
@@ -205,28 +233,24 @@ export class SegmentKeeper {
 
   /** Has `bytes` of segments, written with zeros, in place behind the one that is written. */
   async preallocate(bytes: number): Promise<void> {
-    for (let done = true; done && !this.#stopped && this.#control.spaceEnd - this.#control.reservedLsn < bytes;) {
-      await this.#preparing;
-      const preparing = this.#prepare(this.#making.segmentBytes);
-      this.#preparing = preparing.then(() => {
-        this.#preparing = undefined;
-      });
-      done = await preparing;
+    while (this.#control.spaceEnd - this.#control.reservedLsn < bytes) {
+      // Another one may be under way, and a third waiting for it.
+      if (this.#preparing !== undefined) await this.#preparing;
+      else if (!(await this.#putNext(this.#making.segmentBytes))) return;
     }
   }
 
   // ---- trimming --------------------------------------------------------------------------------------------------
 
-  followerAt(follower: object, lsn: number | undefined): void {
-    if (lsn === undefined) this.#followers.delete(follower);
-    else this.#followers.set(follower, lsn);
+  /** A follower has gone on, or ended: more may be trimmed. */
+  followersMoved(): void {
     void this.#retain();
   }
 
   /** Trims full segments that lie below `lsn` as a whole. */
   trimBefore(lsn: number, force: boolean): Promise<void> {
     const { segmentBytes } = this.#making;
-    const floor = force ? lsn : Math.min(lsn, ...this.#followers.values());
+    const floor = force ? lsn : Math.min(lsn, this.#followerFloor());
     return this.#trim(() => this.#filled.filter(({ base }) => base + segmentBytes <= floor).length);
   }
 
@@ -236,7 +260,7 @@ export class SegmentKeeper {
     if (retainBytes === undefined && retainMs === undefined && retainSegments === undefined) return Promise.resolve();
     const { segmentBytes } = this.#making;
     return this.#trim(() => {
-      const floor = Math.min(Infinity, ...this.#followers.values());
+      const floor = this.#followerFloor();
       const oldest = Date.now() - (retainMs ?? Infinity);
       let count = 0;
       for (const { base, filledMs } of this.#filled) {
@@ -254,24 +278,32 @@ export class SegmentKeeper {
     });
   }
 
+  #followerFloor(): number {
+    const { threads } = selectPlatform();
+    return this.#control.followerFloor((thread) => threads.isAlive(thread));
+  }
+
   /** Trims as many of the oldest as `count` tells when it is its turn. */
   #trim(count: () => number): Promise<void> {
     const trimmed = this.#trimming.then(async () => {
-      const number = this.#stopped ? 0 : count();
-      if (number === 0) return;
-      const bases = this.#filled.slice(0, number).map(({ base }) => base);
-      const keep = Math.max(0, this.#options.spareSegments - this.#spares.length);
-      // Before the files go: nobody shall begin to read what is about to.
-      this.#filled.splice(0, number);
-      const task: TrimSegmentsTask = { role: 'trim-segments', directory: this.#making.directory, bases, keep };
-      this.#spares.push(...await this.#scheduler.runFileTask<string[]>(task));
-      this.#trimmed += number;
-      report('trim', { path: this.#making.directory, before: (bases.at(-1) ?? 0) + this.#making.segmentBytes, segments: number });
-      if (this.#retry !== undefined) this.#retryNow();
-      else this.#supply();
+      for (let left = count(); left > 0 && !this.#stopped; left--) await this.#trimOldest();
     });
     this.#trimming = trimmed.catch(() => undefined);
     return trimmed;
+  }
+
+  /** One at a time: where it fails, the journal still begins with the oldest segment that is there. */
+  async #trimOldest(): Promise<void> {
+    const base = this.#filled[0]?.base;
+    assert(base !== undefined, 'only what is there is trimmed');
+    const keep = this.#spares.length < this.#options.spareSegments ? 1 : 0;
+    const task: TrimSegmentsTask = { role: 'trim-segments', directory: this.#making.directory, bases: [base], keep };
+    this.#spares.push(...await this.#scheduler.runFileTask<string[]>(task));
+    this.#filled.shift();
+    this.#trimmed++;
+    report('trim', { path: this.#making.directory, before: base + this.#making.segmentBytes });
+    if (this.#retry !== undefined) this.#retryNow();
+    else this.#supply();
   }
 
   // ---- the end ---------------------------------------------------------------------------------------------------

@@ -1,13 +1,15 @@
 /** The owner's side of a segment journal's files: opening, what its keeper does in between, closing. */
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { NotSupportedError } from '../platform/errors.js';
-import type { Advice } from '../platform/platform.js';
 import type { SharedLogBuffer } from '../workers/protocol/log-buffer.js';
 import type { CloseSegmentsTask, Detached, OpenedSegments, OpenSegmentsTask, WriteSideRequest, WriterNews } from '../workers/protocol/messages.js';
 import { SEGMENT_HEADER_BYTES } from '../workers/protocol/segment.js';
 import type { SegmentStats } from './journal-types.js';
 import { SegmentKeeper } from './segment-keeper.js';
 import type { JournalStorage, Seat, StorageRequest, TrimOptions } from './storage.js';
+
+/** A new journal's first segment is written with zeros up to here before the first append; the rest is reserved space. */
+const FIRST_ZERO_BYTES = 16 * 1024 * 1024;
 
 export class SegmentStorage implements JournalStorage {
   readonly layout = 'segments';
@@ -30,6 +32,7 @@ export class SegmentStorage implements JournalStorage {
       queueDepth: options.queueDepth,
       windowBytes: log.capacity,
       dsyncDescriptors: backend.kind === 'blocking',
+      firstZeroBytes: options.newSegments === 'plain' ? 0 : FIRST_ZERO_BYTES,
       control: control.buffer,
     } satisfies OpenSegmentsTask);
     return new SegmentStorage(request, opened, backend.kind === 'blocking');
@@ -86,7 +89,7 @@ export class SegmentStorage implements JournalStorage {
     return this.#keeper.preallocate(bytes);
   }
 
-  advise(_advice: Advice, _offset: number, _bytes: number): Promise<void> {
+  advise(): Promise<void> {
     return Promise.reject(new NotSupportedError('advise', 'a segment journal has many files; its readers read each of them from its start'));
   }
 
@@ -98,8 +101,8 @@ export class SegmentStorage implements JournalStorage {
     return this.#keeper.stats();
   }
 
-  followerAt(follower: object, lsn: number | undefined): void {
-    this.#keeper.followerAt(follower, lsn);
+  followersMoved(): void {
+    this.#keeper.followersMoved();
   }
 
   stop(): Promise<void> {
@@ -117,7 +120,8 @@ export class SegmentStorage implements JournalStorage {
       ? undefined
       : { segment, end, writing, position, windowBytes: this.log.capacity, segmentBytes };
     const task: CloseSegmentsTask = {
-      role: 'close-segments', path: this.#request.path, lockDescriptor, descriptors: inPlace.map(({ descriptor }) => descriptor), closing,
+      role: 'close-segments', path: this.#request.path, lockDescriptor, descriptors: inPlace.map(({ descriptor }) => descriptor),
+      idle: position !== undefined, closing,
     };
     await this.#request.scheduler.runFileTask(task);
   }

@@ -5,7 +5,7 @@
 import { stat } from 'node:fs/promises';
 import type { MessagePort } from 'node:worker_threads';
 import { fromNodeError, ENOENT } from '../platform/errno.js';
-import { IoError, NotSupportedError } from '../platform/errors.js';
+import { InvalidArgumentError, IoError, NotSupportedError } from '../platform/errors.js';
 import type { Advice } from '../platform/platform.js';
 import type { ControlBlock } from '../workers/protocol/control-block.js';
 import type { SharedLogBuffer } from '../workers/protocol/log-buffer.js';
@@ -55,8 +55,8 @@ export interface JournalStorage {
   advise(advice: Advice, offset: number, bytes: number): Promise<void>;
   trimBefore(lsn: number, options: TrimOptions): Promise<void>;
   stats(): SegmentStats | undefined;
-  /** A follower reads at this LSN; undefined when it has ended. */
-  followerAt(follower: object, lsn: number | undefined): void;
+  /** A follower of this thread has gone on, or ended. */
+  followersMoved(): void;
   /** Nothing new is begun; settles when nothing is under way. Before the write side is detached. */
   stop(): Promise<void>;
   /** `end` undefined: the journal is poisoned, its files are left as they are. */
@@ -65,7 +65,13 @@ export interface JournalStorage {
 
 /** Opens the journal at `path` for writing, in the layout it has, or in the wanted one if there is none. */
 export async function openStorage(request: StorageRequest): Promise<JournalStorage> {
-  const layout = await layoutOf(request.path) ?? request.options.layout ?? 'segments';
+  const { path, options } = request;
+  const found = await layoutOf(path);
+  if (found !== undefined && options.layout !== undefined && options.layout !== found) {
+    const what = found === 'file' ? 'is a file' : 'is a directory, which holds segments';
+    throw new InvalidArgumentError(`Expected \`layout\` to be '${found}', for '${path}' ${what}, got '${options.layout}'. A journal keeps its layout`);
+  }
+  const layout = found ?? options.layout ?? 'segments';
   return layout === 'file' ? FileStorage.open(request) : SegmentStorage.open(request);
 }
 
@@ -136,7 +142,7 @@ export class FileStorage implements JournalStorage {
     return undefined;
   }
 
-  followerAt(): void {
+  followersMoved(): void {
     // Nothing is ever trimmed.
   }
 

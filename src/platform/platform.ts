@@ -70,6 +70,11 @@ export interface Files {
   filesystem(descriptor: number): Filesystem;
   /** Takes the exclusive lock of an open file without waiting. Undefined when taken, else what is known of the holder. */
   tryLockExclusive(descriptor: number): LockHolder | undefined;
+  /**
+   * Gives the lock back. Closing alone does that only once the kernel has let go of the file too, which it may do late
+   * for what a ring has written, though it told long ago that it was through.
+   */
+  unlock(descriptor: number): void;
 }
 
 export interface LockHolder {

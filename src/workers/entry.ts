@@ -11,7 +11,7 @@ import { closeFileJournal, openFileJournal } from './file-layout/open.js';
 import { repairFileJournal } from './file-layout/repair.js';
 import { endpointOf } from './protocol/endpoint.js';
 import { outcomeOf, type Outcome, type StartWriterTask, type WorkerTask, type WriterControl, type WriterStarted } from './protocol/messages.js';
-import { closeSegments, trimSegments } from './segment-layout/directory.js';
+import { closeSegments, closeUnlocked, trimSegments } from './segment-layout/directory.js';
 import { openSegmentsJournal } from './segment-layout/open.js';
 import { prepareSegment } from './segment-layout/prepare.js';
 import { repairSegmentsJournal } from './segment-layout/repair.js';
@@ -44,7 +44,7 @@ function perform(platform: Platform, task: WorkerTask): unknown {
       closeSegments(platform.files, task);
       return undefined;
     case 'close-descriptor':
-      platform.files.close(task.descriptor);
+      closeUnlocked(platform.files, task.descriptor);
       return undefined;
     case 'repair':
       return task.layout === 'file' ? repairFileJournal(platform.files, task) : repairSegmentsJournal(platform.files, task);

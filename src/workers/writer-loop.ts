@@ -20,6 +20,8 @@ export interface LoopSide {
   readonly hasUnpublished: boolean;
   /** Published and not yet taken, in bytes. */
   pendingBytes(): number;
+  /** Something else than log wants the loop to run. */
+  readonly isCalled: boolean;
   poison(errno: number, syscall: PoisonSyscall): void;
 }
 
@@ -46,7 +48,7 @@ export class JournalLoop {
       if (this.#collecting() || this.#step()) return;
       this.#side.control.armDoorbell();
       // Look again after arming: a producer that published before saw no armed bell.
-      if (this.#side.pendingBytes() > 0) {
+      if (this.#side.pendingBytes() > 0 || this.#side.isCalled) {
         this.#side.control.disarmDoorbell();
         this.runSoon();
         return;

@@ -35,6 +35,13 @@ const NO_BOOLEAN = [0, 1, 'true', null, {}];
 const NO_INTEGER = ['1', 1.5, NaN, Infinity, -1, null, 1n, true, {}, []];
 const BAD_OPTIONS: Readonly<Record<keyof JournalOptions, readonly unknown[]>> = {
   layout: ['files', '', 1, null],
+  segmentBytes: [...NO_INTEGER, 0, 32 * 1024, 64 * 1024 + 1, 3 * 64 * 1024, 2 ** 31],
+  queueDepth: [...NO_INTEGER, 0, 33],
+  newSegments: ['zeros', '', 1, null],
+  spareSegments: [...NO_INTEGER, 65],
+  retainBytes: NO_INTEGER,
+  retainSegments: NO_INTEGER,
+  retainMs: NO_INTEGER,
   create: NO_BOOLEAN,
   mode: [...NO_INTEGER, 0o1000],
   direct: NO_BOOLEAN,

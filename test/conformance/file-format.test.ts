@@ -21,8 +21,8 @@ interface Way {
 }
 
 const WAYS: readonly Way[] = backends.flatMap((backend) => [
-  { name: `${backend}, direct`, options: { direct: true, scheduler: schedulerOf(backend) } },
-  { name: `${backend}, buffered`, options: { direct: false, scheduler: schedulerOf(backend) } },
+  { name: `${backend}, direct`, options: { layout: 'file', direct: true, scheduler: schedulerOf(backend) } },
+  { name: `${backend}, buffered`, options: { layout: 'file', direct: false, scheduler: schedulerOf(backend) } },
 ]);
 
 test('the table of this test is CRC-32C', () => {

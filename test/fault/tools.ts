@@ -164,7 +164,13 @@ export function mountImage(image: string, mount: string, mib: number): () => voi
   must('mkfs.ext4', '-q', '-F', '-m', '0', image);
   // `loop` frees the device with the mount.
   must('mount', '-o', 'loop', image, mount);
+  // However the process ends: what holds a mount cannot be removed. Before the handlers that remove directories.
+  const atExit = (): void => {
+    spawnSync('umount', ['-l', mount]);
+  };
+  process.prependListener('exit', atExit);
   return () => {
+    process.off('exit', atExit);
     must('umount', mount);
     rmSync(image);
   };

@@ -17,7 +17,7 @@ const newPath = (): string => join(directory, `journal-${files++}`);
 
 function each(name: string, body: (options: JournalOptions, path: string) => Promise<void>): void {
   for (const backend of backends) {
-    test(`${name} (${backend})`, () => body({ scheduler: schedulerOf(backend), preallocate: 0 }, newPath()));
+    test(`${name} (${backend})`, () => body({ layout: 'file', scheduler: schedulerOf(backend), preallocate: 0 }, newPath()));
   }
 }
 

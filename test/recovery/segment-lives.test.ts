@@ -100,7 +100,7 @@ class Life {
     this.#number = number;
     this.opened = openSegmentsJournal(files, {
       role: 'open-segments', path: directory, create: true, mode: 0o600, direct: false, segmentBytes: SEGMENT_BYTES, queueDepth: 4,
-      windowBytes: WINDOW_BYTES, dsyncDescriptors: false, control: this.#control.buffer,
+      windowBytes: WINDOW_BYTES, dsyncDescriptors: false, firstZeroBytes: 0, control: this.#control.buffer,
     });
     const buffer = new SharedArrayBuffer(WINDOW_BYTES + 4096);
     const shared = { buffer, skipBytes: alignmentSkip(buffer, 4096), capacity: WINDOW_BYTES, segmentBytes: SEGMENT_BYTES };
@@ -217,7 +217,7 @@ class Life {
     const end = this.#control.durableLsn;
     const segment = this.#inPlace.find(({ base }) => base <= end && end < base + SEGMENT_BYTES);
     closeSegments(files, {
-      role: 'close-segments', path: this.#directory, lockDescriptor: this.opened.lockDescriptor, descriptors: this.#inPlace.map(({ descriptor }) => descriptor),
+      role: 'close-segments', path: this.#directory, lockDescriptor: this.opened.lockDescriptor, descriptors: this.#inPlace.map(({ descriptor }) => descriptor), idle: true,
       closing: segment === undefined ? undefined : { segment, end, writing: this.opened.writing, position: this.#side.position, windowBytes: WINDOW_BYTES, segmentBytes: SEGMENT_BYTES },
     });
   }

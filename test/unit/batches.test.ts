@@ -25,7 +25,7 @@ function publish(lengths: readonly number[]): { frames: Range[]; control: Contro
     return { start, end: start + length + OVERHEAD };
   });
   const side = new WriteSide({
-    id: 1, shared: { control: control.buffer, log: shared }, preallocateBytes: 0, groupCommitWindowUs: 0,
+    layout: 'file', id: 1, shared: { control: control.buffer, log: shared }, preallocateBytes: 0, groupCommitWindowUs: 0,
     file: { descriptor: -1, direct: false, sectorBytes: 1, dsyncWrites: false, spaceEnd: 0 },
   });
   return { frames, control, log, side };

@@ -40,8 +40,8 @@ async function doctor(directory: string, options: { readonly json?: true }): Pro
 async function diagnose(directory: string, path: string): Promise<Diagnosis> {
   const { scheduler, auto, ioUring } = await chooseBackend();
   try {
-    // No preparation: a look should write nothing.
-    await using journal = await Journal.open(path, { scheduler, preallocate: 0 });
+    // As little as can be: a look should not fill a disk.
+    await using journal = await Journal.open(path, { scheduler, layout: 'file', preallocate: 0 });
     return {
       machine: describeMachine(),
       supports: selectPlatform().supports,

@@ -41,7 +41,7 @@ export async function withTemporaryFile<T>(
     signal.throwIfAborted();
     return result;
   } finally {
-    await rm(path, { force: true });
+    await rm(path, { force: true, recursive: true });
     dispose();
   }
 }

@@ -24,6 +24,7 @@ const F_GETFL = 3;
 const F_SETFL = 4;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
+const LOCK_UN = 8;
 
 /** A transfer that makes no progress this often in a row is an error (EINTR, EAGAIN, zero bytes). */
 const RETRIES_MAX = 100;
@@ -293,4 +294,7 @@ export const files: Files = {
   setDirect,
   filesystem,
   tryLockExclusive,
+  unlock: (descriptor) => {
+    check(c.flock(descriptor, LOCK_UN), 'flock');
+  },
 };

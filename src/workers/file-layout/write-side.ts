@@ -89,6 +89,9 @@ export class WriteSide {
     return this.#taken;
   }
 
+  /** Log alone makes it run. */
+  readonly isCalled = false;
+
   get published(): number {
     return this.#published;
   }

@@ -38,9 +38,11 @@ const W64 = {
   durable: LINE.durable * WORDS64_PER_LINE,
   released: LINE.released * WORDS64_PER_LINE,
   /** Behind the 32-bit words of its line; it changes with each segment, not with each append. */
-  spaceEnd: LINE.state * WORDS64_PER_LINE + 2,
+  spaceEnd: LINE.state * WORDS64_PER_LINE + 4,
   statistics: LINE.statistics * WORDS64_PER_LINE,
   slot: (slot: number): number => (LINE.producers + slot) * WORDS64_PER_LINE,
+  /** Behind the slot's own word and its owner: where the thread's rearmost follower reads. */
+  follower: (slot: number): number => (LINE.producers + slot) * WORDS64_PER_LINE + 2,
 } as const;
 
 /** Indices into the 32-bit view. */
@@ -56,6 +58,8 @@ const W32 = {
   closed: LINE.state * WORDS32_PER_LINE + 1,
   /** 1 while no room for a further segment can be had. */
   diskFull: LINE.state * WORDS32_PER_LINE + 2,
+  /** 1 once a producer found no segment to append to; the writer tells the opener and clears it. */
+  segmentWanted: LINE.state * WORDS32_PER_LINE + 3,
   /** Thread id of a slot's owner, 0 when free. It stands behind the slot's 64-bit word. */
   owner: (slot: number): number => (LINE.producers + slot) * WORDS32_PER_LINE + 2,
 } as const;
@@ -81,7 +85,7 @@ const STATISTIC_INDEX = Object.fromEntries(STATISTICS.map((name, i) => [name, W6
 /** Where the end of the log stands after closing. */
 export const SEALED_LSN = Number.MAX_SAFE_INTEGER;
 
-/** A slot with this value holds no reservation. */
+/** A slot with this value holds no reservation, a thread with it has no follower. */
 const IDLE = -1n;
 
 /** Why a journal is poisoned. */
@@ -126,7 +130,10 @@ export class ControlBlock {
   /** A new block, all of it zero but the slots. {@link start} sets its watermarks. */
   static create(): ControlBlock {
     const control = new ControlBlock(new SharedArrayBuffer(CONTROL_BYTES));
-    for (let slot = 0; slot < PRODUCER_SLOTS; slot++) Atomics.store(control.#i64, W64.slot(slot), IDLE);
+    for (let slot = 0; slot < PRODUCER_SLOTS; slot++) {
+      Atomics.store(control.#i64, W64.slot(slot), IDLE);
+      Atomics.store(control.#i64, W64.follower(slot), IDLE);
+    }
     return control;
   }
 
@@ -171,6 +178,20 @@ export class ControlBlock {
     this.wakeWaiters();
   }
 
+  /** A producer waits for a segment that is not in place. The writer may sleep: nothing is published that would wake it. */
+  wantSegment(): void {
+    if (Atomics.exchange(this.#i32, W32.segmentWanted, 1) === 0) this.ringDoorbell();
+  }
+
+  get segmentWanted(): boolean {
+    return Atomics.load(this.#i32, W32.segmentWanted) === 1;
+  }
+
+  /** Whether somebody waits for a segment; from now on somebody else has to say so. */
+  takeSegmentWanted(): boolean {
+    return Atomics.exchange(this.#i32, W32.segmentWanted, 0) === 1;
+  }
+
   /** No room for a further segment can be had at present: appends that need it fail instead of waiting. */
   get diskFull(): boolean {
     return Atomics.load(this.#i32, W32.diskFull) === 1;
@@ -189,7 +210,9 @@ export class ControlBlock {
       const owner = Atomics.load(this.#i32, W32.owner(slot));
       // An ended thread's slot may be taken over only when it holds no reservation; otherwise the journal is lost anyway.
       const free = owner === 0 || (Atomics.load(this.#i64, W64.slot(slot)) === IDLE && !isAlive(owner));
-      if (free && Atomics.compareExchange(this.#i32, W32.owner(slot), owner, threadId) === owner) return slot;
+      if (!free || Atomics.compareExchange(this.#i32, W32.owner(slot), owner, threadId) !== owner) continue;
+      this.setFollower(slot, undefined);
+      return slot;
     }
     return -1;
   }
@@ -255,6 +278,22 @@ export class ControlBlock {
       if (bound !== IDLE && Number(bound) <= lsn) threads.push(Atomics.load(this.#i32, W32.owner(slot)));
     }
     return threads;
+  }
+
+  /** Where the rearmost follower of a thread reads; undefined when it has none. */
+  setFollower(slot: number, lsn: number | undefined): void {
+    Atomics.store(this.#i64, W64.follower(slot), lsn === undefined ? IDLE : BigInt(lsn));
+  }
+
+  /** Nothing at or above it may be trimmed: where the rearmost follower of all threads that live reads. */
+  followerFloor(isAlive: (threadId: number) => boolean): number {
+    let floor = Infinity;
+    for (let slot = 0; slot < PRODUCER_SLOTS; slot++) {
+      const owner = Atomics.load(this.#i32, W32.owner(slot));
+      const lsn = Atomics.load(this.#i64, W64.follower(slot));
+      if (owner !== 0 && lsn !== IDLE && Number(lsn) < floor && isAlive(owner)) floor = Number(lsn);
+    }
+    return floor;
   }
 
   // ---- the writer's doorbell -------------------------------------------------------------------------------------

@@ -152,6 +152,8 @@ export class Producer {
   #seenReleased: number;
   #seenSpaceEnd: number;
   #lacksSegment = false;
+  /** The end of the segments in place when an append had to wait for another one. */
+  #stalledAt = -1;
   /** The footer of the segment that was appended to last; without segments there is none. */
   #footer = Infinity;
 
@@ -275,11 +277,21 @@ export class Producer {
     if (end > this.#seenSpaceEnd) {
       this.#seenSpaceEnd = this.#control.spaceEnd;
       this.#lacksSegment = end > this.#seenSpaceEnd;
-      if (this.#lacksSegment) return false;
+      if (this.#lacksSegment) {
+        this.#wantSegment();
+        return false;
+      }
     }
     if (roomEnd - this.#seenReleased <= this.#log.capacity) return true;
     this.#seenReleased = this.#control.releasedLsn;
     return roomEnd - this.#seenReleased <= this.#log.capacity;
+  }
+
+  #wantSegment(): void {
+    this.#control.wantSegment();
+    // Counted once, however often it is tried again.
+    if (this.#stalledAt !== this.#seenSpaceEnd) this.#control.count('rotationStalls');
+    this.#stalledAt = this.#seenSpaceEnd;
   }
 
   // ---- segments --------------------------------------------------------------------------------------------------

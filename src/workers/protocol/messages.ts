@@ -84,6 +84,8 @@ export type WriterNews =
   | { readonly kind: 'entered'; readonly base: number }
   /** The log has passed the middle of the segment that it is in, or comes near its end. */
   | { readonly kind: 'half' | 'near' }
+  /** An append waits for a segment that is not in place. */
+  | { readonly kind: 'wanted' }
   /** The segment is full and durable; nothing is written to it any more. */
   | { readonly kind: 'filled'; readonly base: number };
 
@@ -185,6 +187,8 @@ export interface OpenSegmentsTask {
   readonly windowBytes: number;
   /** Descriptors are opened so that every write is durable when it returns: for writers that cannot say so per write. */
   readonly dsyncDescriptors: boolean;
+  /** How much of a new first segment is written with zeros before it is used. */
+  readonly firstZeroBytes: number;
   readonly control: SharedArrayBuffer;
 }
 
@@ -263,10 +267,13 @@ export interface CloseSegmentsTask {
   readonly path: string;
   readonly lockDescriptor: number;
   readonly descriptors: readonly number[];
+  /** Nothing of the journal is in flight any more. False when its writer has ended: the kernel may still write. */
+  readonly idle: boolean;
   /** The last frame to write: a mark that says the journal was closed. Undefined for a poisoned journal. */
   readonly closing: { readonly segment: SegmentFile; readonly end: number; readonly writing: SegmentWriting; readonly position: LogPosition; readonly windowBytes: number; readonly segmentBytes: number } | undefined;
 }
 
+/** Closes a segment that is full: all its writes are through. */
 export interface CloseDescriptorTask {
   readonly role: 'close-descriptor';
   readonly descriptor: number;

@@ -61,9 +61,12 @@ export class Geometry {
     return bytes === left || bytes + OVERHEAD_BYTES <= left;
   }
 
-  /** The longest range of frames that one segment can take. */
+  /**
+   * The longest range of frames that is appended as one: with it and with every shorter one, a body has room for a pad
+   * behind. A range of the whole body would fit too, but one that is a few bytes shorter would not.
+   */
   get rangeBytesMax(): number {
-    return this.segmentBytes - SEGMENT_HEADER_BYTES - MARK_BYTES;
+    return this.segmentBytes - SEGMENT_HEADER_BYTES - MARK_BYTES - OVERHEAD_BYTES;
   }
 
   get recordBytesMax(): number {

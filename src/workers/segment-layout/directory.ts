@@ -37,11 +37,16 @@ export function listDirectory(directory: string): DirectoryListing {
       if (!entry.isFile()) throw notAFile(join(directory, entry.name));
       const { size, mtimeMs } = lstatSync(join(directory, entry.name));
       segments.push({ base, sizeBytes: size, changedMs: mtimeMs });
-    } else if (entry.name.endsWith(SPARE_SUFFIX) && entry.isFile()) spares.push(entry.name);
+    } else if (isSpare(entry.name) && entry.isFile()) spares.push(entry.name);
     else others.push(entry.name);
   }
   segments.sort((a, b) => a.base - b.base);
   return { segments, spares: spares.sort(), others };
+}
+
+/** Only what this library names so: a directory of somebody else's files is no journal. */
+function isSpare(name: string): boolean {
+  return name.endsWith(SPARE_SUFFIX) && baseOfName(name.slice(0, -SPARE_SUFFIX.length)) !== undefined;
 }
 
 function readDirectory(directory: string): Dirent[] {
@@ -94,12 +99,22 @@ export function closeSegments(files: Files, task: CloseSegmentsTask): void {
   try {
     if (task.closing !== undefined) writeClosingMark(files, task.closing);
   } finally {
-    for (const descriptor of task.descriptors) files.close(descriptor);
-    if (task.closing === undefined) {
-      for (const { base } of listDirectory(task.path).segments.slice(-task.descriptors.length)) awaitRelease(files, join(task.path, segmentName(base)));
+    for (const descriptor of task.descriptors) {
+      if (task.idle) closeUnlocked(files, descriptor);
+      else files.close(descriptor);
+    }
+    if (!task.idle) {
+      const { segments } = listDirectory(task.path);
+      for (const { base } of segments.slice(segments.length - task.descriptors.length)) awaitRelease(files, join(task.path, segmentName(base)));
     }
     files.close(task.lockDescriptor);
   }
+}
+
+/** Closes a segment that nothing writes to any more: whoever opens it next finds it free at once. */
+export function closeUnlocked(files: Files, descriptor: number): void {
+  files.unlock(descriptor);
+  files.close(descriptor);
 }
 
 function writeClosingMark(files: Files, { segment, end, writing, position, windowBytes, segmentBytes }: NonNullable<CloseSegmentsTask['closing']>): void {

@@ -11,6 +11,11 @@ import type { Extent, SegmentsWriteSide } from './write-side.js';
 /** A write that makes no progress this often in a row has failed. */
 const RETRIES_MAX = 100;
 
+/** What is waited for before a write, and for how long: in parts of the last round, and in milliseconds. */
+const GATHER_PART = 0.9;
+const GATHER_MS_MAX = 0.1;
+const QUIET_MS = 0.01;
+
 /** An idle log gets a mark of its own after this long, so that its last batch is proven durable too. */
 const PROVE_AFTER_MS = 20;
 
@@ -40,9 +45,12 @@ export class SegmentsJournal {
   readonly #side: SegmentsWriteSide;
   readonly #engine: WriteEngine;
   readonly #news: MessagePort;
+  readonly #threads: Threads;
   /** In the order of the log. */
   readonly #flights: Flight[] = [];
   #writes = 0;
+  /** Where the log stood when nothing was in flight the last time. */
+  #roundStart: number;
   #syncing = false;
   /** Operations whose completion has not come. */
   #operations = 0;
@@ -56,6 +64,8 @@ export class SegmentsJournal {
     this.#side = side;
     this.#engine = engine;
     this.#news = news;
+    this.#threads = threads;
+    this.#roundStart = side.taken;
     this.loop = new JournalLoop(side, threads, () => this.#step());
   }
 
@@ -79,6 +89,8 @@ export class SegmentsJournal {
 
   #step(): boolean {
     const { queueDepth } = this.#side.writing;
+    if (this.#side.control.takeSegmentWanted()) this.#tell({ kind: 'wanted' });
+    if (this.#operations === 0) this.#gather();
     while (this.#writes < queueDepth) {
       const extent = this.#side.next(this.#writes + (this.#syncing ? 1 : 0));
       if (extent === undefined) break;
@@ -87,6 +99,27 @@ export class SegmentsJournal {
     if (this.#operations > 0) return true;
     this.#proveLater();
     return false;
+  }
+
+  /**
+   * Appenders that were acknowledged together append again together, one by one. A write that began with the first of
+   * them would make the others wait for its end, so for as long as they come, and no longer than that, this waits for about
+   * as much as was written the last time.
+   */
+  #gather(): void {
+    const side = this.#side;
+    const goal = (side.taken - this.#roundStart) * GATHER_PART;
+    this.#roundStart = side.taken;
+    let pending = side.pendingBytes();
+    if (pending === 0 || pending >= goal) return;
+    const started = performance.now();
+    for (let grown = started, now = started; pending < goal && now - grown < QUIET_MS && now - started < GATHER_MS_MAX;) {
+      this.#threads.yield();
+      now = performance.now();
+      const seen = pending;
+      pending = side.pendingBytes();
+      if (pending > seen) grown = now;
+    }
   }
 
   #start(extent: Extent): void {

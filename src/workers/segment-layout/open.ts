@@ -6,7 +6,7 @@
  * durable before it is synced.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { EEXIST, fromNodeError } from '../../platform/errno.js';
 import { assert, IoError, JournalError, NotSupportedError } from '../../platform/errors.js';
@@ -22,20 +22,17 @@ import {
 import {
   closingBytes, closingFrames, encodeMark, encodePad, Geometry, MARK_BYTES, MARK_FLAG, sealFrame, segmentName, SEGMENT_HEADER_BYTES, type CommitMark,
 } from '../protocol/segment.js';
-import { listDirectory, removeSpares } from './directory.js';
+import { listDirectory, removeSpares, trimSegments } from './directory.js';
 import { prepareSegment } from './prepare.js';
 import { examineBlocking } from './recovery.js';
 import { SegmentSource } from './source.js';
 import { describeFinding, type LogState, type SegmentEntry, type SegmentsVerdict } from './verdict.js';
 
-/** A new journal's first segment is written with zeros up to here before the first append; the rest is reserved space. */
-const FIRST_ZERO_BYTES = 16 * 1024 * 1024;
-
 /** Sectors of buffered writes: none is written twice, as with direct ones. */
 const BUFFERED_SECTOR_BYTES = 512;
 
-/** Writes of a killed process may be under way in no more segments than these: one or two, and those prepared. */
-const LOCKED_SEGMENTS_MAX = 4;
+/** Writes of a killed process may be under way in no more segments than these: one or two, and behind them those prepared. */
+const LOCKED_SEGMENTS_MAX = 128;
 
 /** More spares than this are left-overs. */
 const SPARES_MAX = 64;
@@ -47,6 +44,8 @@ export function openSegmentsJournal(files: Files, task: OpenSegmentsTask): Opene
   try {
     return opening.run(created);
   } catch (error) {
+    // Under the lock: nobody else has begun in it.
+    if (created) removeEmpty(task.path);
     opening.abandon();
     throw error;
   }
@@ -98,7 +97,7 @@ class Opening {
   #make(log: LogState, base: number, direct: boolean): SegmentFile {
     const pace = new SharedArrayBuffer(4);
     new Int32Array(pace)[0] = PACE.calm;
-    const task = { role: 'prepare-segment', making: this.#making(log, direct), base, spare: undefined, zeroBytes: FIRST_ZERO_BYTES, pace, control: this.#task.control } as const;
+    const task = { role: 'prepare-segment', making: this.#making(log, direct), base, spare: undefined, zeroBytes: this.#task.firstZeroBytes, pace, control: this.#task.control } as const;
     return prepareSegment(this.#files, task).segment;
   }
 
@@ -125,9 +124,18 @@ class Opening {
       source.close();
     }
     const log = this.#settle(verdict);
-    const active = new Geometry(log.segmentBytes).baseOf(log.end);
+    const geometry = new Geometry(log.segmentBytes);
+    const active = geometry.baseOf(log.end);
+    const prepared = log.prepared.filter((base, i) => base === active + (i + 1) * log.segmentBytes);
     const filled = listing.segments.filter(({ base }) => base < active).map(({ base, changedMs }) => ({ base, filledMs: changedMs }));
-    return this.#resume(log, verdict, filled, listing.spares);
+    const last = prepared.at(-1) ?? active;
+    return this.#resume({ ...log, prepared }, verdict, filled, [...listing.spares, ...this.#setAside(listing.segments.map(({ base }) => base).filter((base) => base > last))]);
+  }
+
+  /** Segments that lie behind a gap, or have no valid header, are of no use where they are: they become spares. */
+  #setAside(bases: readonly number[]): string[] {
+    // From the last one on, so that there never is a gap that was not there before.
+    return trimSegments(this.#files, { role: 'trim-segments', directory: this.#task.path, bases: bases.toReversed(), keep: bases.length });
   }
 
   /** Refuses what is damaged; answers where the log stands. */
@@ -278,7 +286,8 @@ class Opening {
     const { direct, sectorBytes, start } = more;
     const control = new ControlBlock(this.#task.control);
     control.start(start, start);
-    control.setSpaceEnd((this.#segments.at(-1)?.base ?? 0) + log.segmentBytes);
+    // Before any thread appends: each keeps what it has seen of it, for it only grows.
+    control.setSpaceEnd(new Geometry(log.segmentBytes).nextBase(this.#segments.at(-1)?.base ?? 0));
     return {
       layout: 'segments',
       journalId: log.journalId,
@@ -311,6 +320,13 @@ function* bodies(geometry: Geometry, log: LogState, from: number, to: number): G
 
 function createDirectory(files: Files, { path, create, mode }: OpenSegmentsTask): boolean {
   if (!create) return false;
+  const made = makeDirectory(path, mode);
+  // Whoever made it: its name may not be durable yet.
+  files.syncDirectory(dirname(realPath(path)));
+  return made;
+}
+
+function makeDirectory(path: string, mode: number): boolean {
   try {
     // Whoever may read the files may enter the directory.
     mkdirSync(path, { mode: mode | ((mode & 0o444) >> 2) });
@@ -319,8 +335,16 @@ function createDirectory(files: Files, { path, create, mode }: OpenSegmentsTask)
     if (failure instanceof IoError && failure.errno === EEXIST) return false;
     throw failure;
   }
-  files.syncDirectory(dirname(realPath(path)));
   return true;
+}
+
+/** What opening has created and could not fill. */
+function removeEmpty(path: string): void {
+  try {
+    rmdirSync(path);
+  } catch {
+    // Something is in it after all, and stays.
+  }
 }
 
 /** Opens the directory of a journal and takes its lock. */

@@ -125,6 +125,11 @@ export class SegmentsWriteSide {
     this.control.poison(POISON.io, errno, syscall);
   }
 
+  /** A producer waits for a segment. */
+  get isCalled(): boolean {
+    return this.control.segmentWanted;
+  }
+
   get published(): number {
     return this.#published;
   }
@@ -172,7 +177,9 @@ export class SegmentsWriteSide {
 
   /** The log up to the end of the extent is on stable storage: its frames are durable, the window before it is free. */
   durable(extent: Extent): void {
-    this.control.advance({ written: extent.frameEnd, durable: extent.frameEnd, released: extent.end });
+    // More may have been written while this was synced.
+    const written = Math.max(extent.frameEnd, this.control.writtenLsn);
+    this.control.advance({ written, durable: extent.frameEnd, released: extent.end });
   }
 
   /** Where the log stands, for whoever writes the last mark. Nothing is in flight any more. */
@@ -289,6 +296,8 @@ export class SegmentsWriteSide {
 
   /** Reserves a mark and a pad to the sector's end at `end`, if that is where the log ends; like a producer, but at once published. */
   #reserveClosing(end: number): boolean {
+    // Behind a full segment there may be none: what nobody can write would never become durable.
+    if (!this.#segments.has(this.geometry.baseOf(end))) return false;
     const bytes = closingBytes(end, this.writing.sectorBytes);
     if (end + bytes > this.control.releasedLsn + this.log.capacity) return false;
     if (!this.geometry.fits(end, bytes)) return this.#reserveRest(end);
