@@ -182,7 +182,7 @@ each('frames that end near the end of a segment', async (options, path) => {
 
 each('opened and closed at every place of several segments', async (options, path) => {
   const records: Buffer[] = [];
-  for (let i = 0; i < 120; i++) {
+  for (let i = 0; i < 50; i++) {
     const record = pattern(i, (i * 1237) % 5000);
     await withJournal(path, options, async (journal) => {
       assert.equal([journal.openReport?.records, journal.openReport?.torn], [i, undefined]);
@@ -282,12 +282,15 @@ each('retainSegments: so many full ones, spares that are used again', async (opt
     }
     await until('the last trim', SOON_MS, () => segmentsOf(journal).segmentsTrimmed === count - 4);
     assert.is(journal.firstLsn, (count - 4) * SMALL + 4096);
-    await until('the next segment', SOON_MS, () => segmentsOf(journal).segmentsAhead > 0 && basesIn(path).length === segmentsOf(journal).segments);
+    await until('the next segment', SOON_MS, () => {
+      const { segments, segmentsAhead, spareSegments } = segmentsOf(journal);
+      // One that is being made has a spare's name meanwhile.
+      return segmentsAhead > 0 && basesIn(path).length === segments && sparesIn(path).length === spareSegments;
+    });
     const { segments, spareSegments, segmentsTrimmed, segmentsRecycled, segmentsAhead } = segmentsOf(journal);
     assert.equal(basesIn(path), Array.from({ length: segments }, (_, i) => (count - 4 + i) * SMALL));
     assert.is(segments, 3 + 1 + segmentsAhead);
     assert.is(segmentsTrimmed, count - 4);
-    assert.is(sparesIn(path).length, spareSegments);
     assert.ok(spareSegments <= 2);
     assert.ok(segmentsRecycled > count / 2, `${segmentsRecycled} were used again`);
     assert.ok(inodes.size < count / 2, `${inodes.size} files were made for ${count} segments`);
@@ -311,8 +314,7 @@ each('retainBytes: at least so much is left', async (options, path) => {
       assert.ok(i < 6 || journal.durableLsn - (journal.firstLsn ?? 0) + 4096 >= retainBytes);
     }
     await until('the last trim', SOON_MS, () => journal.durableLsn - ((journal.firstLsn ?? 0) - 4096 + SMALL) < retainBytes);
-    assert.equal(sparesIn(path), []);
-    assert.is(basesIn(path)[0], (journal.firstLsn ?? 0) - 4096);
+    await until('its files to be gone', SOON_MS, () => basesIn(path)[0] === (journal.firstLsn ?? 0) - 4096 && sparesIn(path).length === 0);
   });
 });
 
@@ -320,7 +322,7 @@ each('retainMs: what was filled long ago goes', async (options, path) => {
   await withJournal(path, { ...options, retainMs: 400 }, async (journal) => {
     for (let i = 0; i < 6; i++) await journal.append(fill(i));
     assert.is(journal.firstLsn, 4096, 'nothing is that old yet');
-    await until('the trim', SOON_MS, () => journal.firstLsn === 5 * SMALL + 4096);
+    await until('the trim', SOON_MS, () => journal.firstLsn === 5 * SMALL + 4096 && basesIn(path)[0] === 5 * SMALL);
     await assertRecords(path, [fill(5)]);
   });
 });
