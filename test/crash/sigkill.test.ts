@@ -1,5 +1,5 @@
 /**
- * Kills processes that append, two hundred times, at random moments, and looks whether they told the truth.
+ * Kills processes that append, hundreds of times, at random moments, and looks whether they told the truth.
  *
  * `TIDEMARK_SEED` repeats the moments of an earlier run.
  */
@@ -8,17 +8,17 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { Journal, JournalError, type Backend } from 'tidemark';
+import { Journal, JournalError, type Backend, type JournalOptions } from 'tidemark';
 import { schedulerOf, temporaryDirectory } from '../support.js';
 import { recordsOf, usableBackends } from '../fault/tools.js';
 import type { CrashTask } from '../programs/crash-child.js';
 import { nameOf, randomOf } from '../programs/records.js';
 
-const LIVES = 200;
+const LIVES = 192;
 /** Processes at a time, each with a journal of its own. */
 const LANES = 3;
 /** Lives of one journal. */
-const LIVES_PER_JOURNAL = 20;
+const LIVES_PER_JOURNAL = 8;
 /** A life counts from the first acknowledgement of its last thread. */
 const LIFE_MS_MIN = 5;
 const LIFE_MS_MAX = 60;
@@ -89,15 +89,17 @@ function live(task: CrashTask, random: () => number): Promise<Map<number, Claims
   });
 }
 
-/** Recovers a journal as its next user would, and answers its end and number of records. */
-async function recovered(path: string, backend: Backend['kind']): Promise<{ end: number; records: number }> {
+/** Recovers a journal as its next user would, and answers its end, number of records, and where it begins. */
+async function recovered(path: string, backend: Backend['kind'], options: JournalOptions): Promise<Found> {
   const bound = performance.now() + UNLOCK_BOUND_MS;
+  // Trimming is left to those that are killed: what is there is counted.
+  const { layout = 'segments', direct = true } = options;
   for (;;) {
     try {
-      const journal = await Journal.open(path, { scheduler: schedulerOf(backend), preallocate: 0, logBufferBytes: 65_536 });
-      const { durableLsn: end, openReport } = journal;
+      const journal = await Journal.open(path, { layout, direct, scheduler: schedulerOf(backend), preallocate: 0, logBufferBytes: 65_536 });
+      const { durableLsn: end, openReport, firstLsn: first = 0 } = journal;
       await journal.close();
-      return { end, records: openReport?.records ?? -1 };
+      return { end, records: openReport?.records ?? -1, first };
     } catch (error) {
       const locked = error instanceof JournalError && error.code === 'TIDEMARK_LOCKED';
       if (!locked || performance.now() > bound) throw error;
@@ -112,10 +114,13 @@ let stillLocked = 0;
 interface Found {
   readonly end: number;
   readonly records: number;
+  /** The log begins here; what was before was trimmed. */
+  readonly first: number;
 }
 
+
 /** What the records from `from` on say against the claims: one line per lie. */
-async function lies(path: string, from: number, life: number, claims: ReadonlyMap<number, Claims>): Promise<{ lies: string[]; records: number }> {
+async function lies(path: string, from: number, first: number, life: number, claims: ReadonlyMap<number, Claims>): Promise<{ lies: string[]; records: number }> {
   const { records, state } = await recordsOf(path, from);
   const found: string[] = [];
   if (state !== 'clean-end') found.push(`the recovered journal ends with ${state}`);
@@ -128,16 +133,17 @@ async function lies(path: string, from: number, life: number, claims: ReadonlyMa
     }
     const claim = claims.get(name.thread);
     if (claim === undefined || name.sequence > claim.announced) found.push(`record ${name.thread}/${name.sequence} was never appended`);
-    const expected = nextOf.get(name.thread) ?? 0;
+    // The first one of a log that was trimmed may be any.
+    const expected = nextOf.get(name.thread) ?? (first > from ? name.sequence : 0);
     if (name.sequence !== expected) found.push(`record ${name.thread}/${name.sequence} comes where ${expected} should`);
     nextOf.set(name.thread, name.sequence + 1);
     const lsn = claim?.acknowledged.get(name.sequence) ?? -1;
     if (lsn !== -1 && lsn !== end) found.push(`record ${name.thread}/${name.sequence} ends at ${end}, acknowledged was ${lsn}`);
   }
   for (const [thread, { acknowledged }] of claims) {
-    const first = nextOf.get(thread) ?? 0;
-    for (const sequence of acknowledged.keys()) {
-      if (sequence >= first) found.push(`record ${thread}/${sequence} was acknowledged and is lost`);
+    const next = nextOf.get(thread) ?? 0;
+    for (const [sequence, lsn] of acknowledged) {
+      if (sequence >= next && (lsn === -1 || lsn > first)) found.push(`record ${thread}/${sequence} was acknowledged and is lost`);
     }
   }
   return { lies: found, records: records.length };
@@ -150,15 +156,17 @@ interface LaneResult {
 }
 
 /** Several lives of one journal after the other. */
-async function lane(path: string, first: number, lives: number, task: Pick<CrashTask, 'backend' | 'direct' | 'preallocate' | 'cheats'>): Promise<LaneResult> {
+async function lane(path: string, first: number, lives: number, task: Pick<CrashTask, 'backend' | 'options' | 'cheats'>): Promise<LaneResult> {
   const result: LaneResult = { acknowledged: 0, threads: 0, lies: [] };
-  let before: Found = { end: 0, records: 0 };
+  let before: Found = { end: 0, records: 0, first: 0 };
+  let trimmed = 0;
   for (let life = first; life < first + lives; life++) {
     const random = randomOf(seed * 1000 + life);
     const claims = await live({ ...task, path, life }, random);
-    const after = await recovered(path, task.backend);
-    const checked = await lies(path, before.end, life, claims);
-    if (after.records !== before.records + checked.records) {
+    const after = await recovered(path, task.backend, task.options);
+    const checked = await lies(path, before.end, after.first, life, claims);
+    if (after.first > before.first) trimmed++;
+    else if (after.records !== before.records + checked.records) {
       checked.lies.push(`recovery counted ${after.records} records, ${before.records} and ${checked.records} were read`);
     }
     result.lies.push(...checked.lies.slice(0, 5).map((lie) => `life ${life}: ${lie}`));
@@ -168,30 +176,34 @@ async function lane(path: string, first: number, lives: number, task: Pick<Crash
     }
     before = after;
   }
+  if (task.options.retainSegments !== undefined && lives > 4 && trimmed === 0) result.lies.push('nothing was ever trimmed');
   return result;
 }
 
 const variants = backends.flatMap((backend) => [
-  { backend, direct: true, preallocate: 1024 * 1024 },
-  { backend, direct: false, preallocate: 0 },
-]);
+  { backend, name: 'file, direct', options: { layout: 'file', direct: true, preallocate: 1024 * 1024 } },
+  { backend, name: 'file, buffered', options: { layout: 'file', direct: false, preallocate: 0 } },
+  // So small that a life sees many of them.
+  { backend, name: 'segments, direct', options: { layout: 'segments', direct: true, segmentBytes: 256 * 1024 } },
+  { backend, name: 'segments, buffered, trimmed', options: { layout: 'segments', direct: false, segmentBytes: 256 * 1024, retainSegments: 2 } },
+] satisfies { backend: Backend['kind']; name: string; options: JournalOptions }[]);
 
 let nextLife = 0;
 for (const variant of variants) {
   const lives = LIVES / variants.length;
   const firstLife = nextLife;
   nextLife += lives;
-  test(`${lives} times on ${variant.backend}, ${variant.direct ? 'direct' : 'buffered'}`, async () => {
+  test(`${lives} times on ${variant.backend}, ${variant.name}`, async () => {
     const journals = Array.from({ length: Math.ceil(lives / LIVES_PER_JOURNAL) }, (_, i) => ({
-      path: join(directory, `${variant.backend}-${variant.direct}-${i}`),
+      path: join(directory, `${variant.backend}-${variant.name.replaceAll(', ', '-')}-${i}`),
       first: firstLife + i * LIVES_PER_JOURNAL,
       lives: Math.min(LIVES_PER_JOURNAL, lives - i * LIVES_PER_JOURNAL),
     }));
     assert.ok(journals.length <= LANES, 'each journal has a lane');
-    const results = await Promise.all(journals.map(({ path, first, lives: count }) => lane(path, first, count, { ...variant, cheats: false })));
+    const results = await Promise.all(journals.map(({ path, first, lives: count }) => lane(path, first, count, { backend: variant.backend, options: variant.options, cheats: false })));
     const acknowledged = results.reduce((sum, { acknowledged: count }) => sum + count, 0);
     const threads = results.reduce((sum, { threads: count }) => sum + count, 0);
-    console.log(`${variant.backend}, direct ${variant.direct}: ${acknowledged} acknowledged, locked ${stillLocked} times, seed ${seed}`);
+    console.log(`${variant.backend}, ${variant.name}: ${acknowledged} acknowledged, locked ${stillLocked} times, seed ${seed}`);
     assert.equal(results.flatMap(({ lies: told }) => told), []);
     assert.ok(acknowledged > ACKNOWLEDGED_MIN / variants.length, `${acknowledged} records were acknowledged`);
     // Those killed early are the exception.
@@ -200,8 +212,9 @@ for (const variant of variants) {
 }
 
 test('a process that acknowledges before it appends is caught', async () => {
-  for (const backend of backends) {
-    const { lies: caught, acknowledged } = await lane(join(directory, `cheat-${backend}`), nextLife, 4, { backend, direct: false, preallocate: 0, cheats: true });
+  for (const { backend, name, options } of variants) {
+    if (name.includes('trimmed') || name.includes('file, direct')) continue;
+    const { lies: caught, acknowledged } = await lane(join(directory, `cheat-${backend}-${name.slice(0, 4)}`), nextLife, 4, { backend, options, cheats: true });
     nextLife += 4;
     assert.ok(acknowledged > 0, 'it acknowledged something');
     assert.ok(caught.some((lie) => lie.endsWith('was acknowledged and is lost')), `the check found only: ${caught.join('; ')}`);

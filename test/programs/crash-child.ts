@@ -1,24 +1,23 @@
 /** Opens a journal, lets four threads append to it, and waits to be killed. */
 import { Worker } from 'node:worker_threads';
-import { IoScheduler, Journal, type Backend } from 'tidemark';
+import { IoScheduler, Journal, type Backend, type JournalOptions } from 'tidemark';
 import { appendForEver, type CrashThread } from './crash-thread.js';
 import { taskOf } from './report.js';
 
 export interface CrashTask {
   readonly path: string;
   readonly backend: Backend['kind'];
-  readonly direct: boolean;
-  readonly preallocate: number;
+  readonly options: JournalOptions;
   readonly life: number;
   readonly cheats: boolean;
 }
 
 const THREADS = 4;
-const { path, backend, direct, preallocate, life, cheats } = taskOf() as CrashTask;
+const { path, backend, options, life, cheats } = taskOf() as CrashTask;
 // The threads load their modules while the journal opens.
 const workers = Array.from({ length: THREADS - 1 }, () => new Worker(new URL('./crash-thread.js', import.meta.url)));
 const scheduler = new IoScheduler({ backend, fileWorkers: 1 });
-const journal = await Journal.open(path, { scheduler, direct, preallocate, logBufferBytes: 256 * 1024 });
+const journal = await Journal.open(path, { scheduler, logBufferBytes: 256 * 1024, ...options });
 workers.forEach((worker, i) => {
   worker.postMessage({ handle: journal.share(), life, thread: i + 1, cheats } satisfies CrashThread);
 });
