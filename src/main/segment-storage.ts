@@ -1,7 +1,6 @@
 /** The owner's side of a segment journal's files: opening, what its keeper does in between, closing. */
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { NotSupportedError } from '../platform/errors.js';
-import type { Advice } from '../platform/platform.js';
 import type { SharedLogBuffer } from '../workers/protocol/log-buffer.js';
 import type { CloseSegmentsTask, Detached, OpenedSegments, OpenSegmentsTask, WriteSideRequest, WriterNews } from '../workers/protocol/messages.js';
 import { SEGMENT_HEADER_BYTES } from '../workers/protocol/segment.js';
@@ -86,7 +85,7 @@ export class SegmentStorage implements JournalStorage {
     return this.#keeper.preallocate(bytes);
   }
 
-  advise(_advice: Advice, _offset: number, _bytes: number): Promise<void> {
+  advise(): Promise<void> {
     return Promise.reject(new NotSupportedError('advise', 'a segment journal has many files; its readers read each of them from its start'));
   }
 
