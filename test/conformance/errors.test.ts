@@ -8,6 +8,7 @@ import {
   InvalidArgumentError, IoError, IoScheduler, Journal, JournalError, JournalReader,
   type JournalOptions, type TidemarkError,
 } from 'tidemark';
+import { readBack, segmentsIn } from '../segments.js';
 import { ended, runModule, schedulerOf, temporaryDirectory, withJournal } from '../support.js';
 import { frame, journalOf, pattern } from './format.js';
 import { availableBackends, failureOf, readJournal, sameBytes, sameRecords, snapshot, within } from './helpers.js';
@@ -78,7 +79,7 @@ interface Argument {
 const scheduler = schedulerOf(firstBackend);
 const shelf = newDirectory();
 const shelfPath = join(shelf, 'journal');
-const journal = await Journal.open(shelfPath, { scheduler, preallocate: 0 });
+const journal = await Journal.open(shelfPath, { layout: 'file', scheduler, preallocate: 0 });
 await journal.append('hello');
 const reader = await JournalReader.open(shelfPath);
 
@@ -184,7 +185,7 @@ test('a backend in the environment that does not exist', async () => {
 // ---- what the journal's state forbids ------------------------------------------------------------------------------
 
 for (const backend of backends) {
-  const options: JournalOptions = { scheduler: schedulerOf(backend), preallocate: 0 };
+  const options: JournalOptions = { layout: 'file', scheduler: schedulerOf(backend), preallocate: 0 };
 
   test(`an LSN that was never reserved cannot be synced (${backend})`, async () => {
     const path = join(newDirectory(), 'journal');
@@ -252,57 +253,66 @@ for (const backend of backends) {
     sameBytes(readFileSync(path), frame('hello'), 'the journal');
   });
 
-  test(`one writer at a time in a process, by whichever path (${backend})`, async () => {
-    const home = newDirectory();
-    const path = join(home, 'journal');
-    const link = join(home, 'link');
-    symlinkSync('journal', link);
-    await withJournal(path, options, async (open) => {
-      await open.append('hello');
-      const before = snapshot(home);
-      for (const other of [path, link, relative(process.cwd(), path)]) {
-        const error = await failureOf(() => Journal.open(other, options));
-        assert.instance(error, JournalError);
-        assert.equal([error.code, error['holderPid']], ['TIDEMARK_LOCKED', process.pid], other);
-        assert.match(error.message, `this process (${process.pid})`);
-      }
-      assert.equal(snapshot(home), before);
-      assert.is(await open.append('goes on'), 36);
-    });
-    await withJournal(link, options, (open) => open.append('after it is closed'));
-    sameRecords((await readJournal(path)).records, ['hello', 'goes on', 'after it is closed']);
-  });
+  for (const layout of ['file', 'segments'] as const) {
+    const own: JournalOptions = { ...options, layout, segmentBytes: 64 * 1024 };
+    // An idle journal with segments proves its last record with a mark.
+    const idle = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, layout === 'segments' ? 200 : 0));
 
-  test(`one writer at a time among processes; the error names the holder (${backend})`, async () => {
-    const home = newDirectory();
-    const path = join(home, 'journal');
-    const link = join(home, 'link');
-    symlinkSync(path, link);
-    const child = runModule(`
-      import { Journal } from 'tidemark';
-      const journal = await Journal.open(process.argv[1], { preallocate: 0 });
-      await journal.append('theirs');
-      console.log('open');
-      setInterval(() => undefined, 1000);
-    `, [path], { TIDEMARK_BACKEND: backend });
-    const end = ended(child);
-    try {
-      await within(new Promise((resolve) => child.stdout?.once('data', resolve)), 'the other process');
-      const before = snapshot(home);
-      for (const other of [path, link, relative(process.cwd(), path)]) {
-        const error = await failureOf(() => Journal.open(other, options));
-        assert.equal([error.code, error['holderPid']], ['TIDEMARK_LOCKED', child.pid]);
-        assert.match(error.message, new RegExp(`\\b${child.pid}\\b`));
+    test(`one writer at a time in a process, by whichever path (${layout}, ${backend})`, async () => {
+      const home = newDirectory();
+      const path = join(home, 'journal');
+      const link = join(home, 'link');
+      symlinkSync('journal', link);
+      await withJournal(path, own, async (open) => {
+        await open.append('hello');
+        await idle();
+        const before = snapshot(home);
+        for (const other of [path, link, relative(process.cwd(), path)]) {
+          const error = await failureOf(() => Journal.open(other, own));
+          assert.instance(error, JournalError);
+          assert.equal([error.code, error['holderPid']], ['TIDEMARK_LOCKED', process.pid], other);
+          assert.match(error.message, `this process (${process.pid})`);
+        }
+        assert.equal(snapshot(home), before);
+        await open.append('goes on');
+      });
+      await withJournal(link, own, (open) => open.append('after it is closed'));
+      sameRecords((await readBack(path)).map(({ payload }) => payload), ['hello', 'goes on', 'after it is closed']);
+    });
+
+    test(`one writer at a time among processes; the error names the holder (${layout}, ${backend})`, async () => {
+      const home = newDirectory();
+      const path = join(home, 'journal');
+      const link = join(home, 'link');
+      symlinkSync(path, link);
+      const child = runModule(`
+        import { Journal } from 'tidemark';
+        const journal = await Journal.open(process.argv[1], JSON.parse(process.argv[2]));
+        await journal.append('theirs');
+        console.log('open');
+        setInterval(() => undefined, 1000);
+      `, [path, JSON.stringify(own, ['layout', 'preallocate', 'segmentBytes'])], { TIDEMARK_BACKEND: backend });
+      const end = ended(child);
+      try {
+        await within(new Promise((resolve) => child.stdout?.once('data', resolve)), 'the other process');
+        await idle();
+        const before = snapshot(home);
+        for (const other of [path, link, relative(process.cwd(), path)]) {
+          const error = await failureOf(() => Journal.open(other, own));
+          assert.equal([error.code, error['holderPid']], ['TIDEMARK_LOCKED', child.pid]);
+          assert.match(error.message, new RegExp(`\\b${child.pid}\\b`));
+        }
+        assert.equal(snapshot(home), before);
+        sameRecords((await readBack(path)).map(({ payload }) => payload), ['theirs'], 'records that a reader sees, which needs no lock');
+      } finally {
+        child.kill('SIGKILL');
+        await end;
       }
-      assert.equal(snapshot(home), before);
-      sameRecords((await readJournal(path)).records, ['theirs'], 'records that a reader sees, which needs no lock');
-    } finally {
-      child.kill('SIGKILL');
-      await end;
-    }
-    // The lock ends with its process, however that ended.
-    assert.is(await withJournal(path, options, (open) => open.append('mine')), 34);
-  });
+      // The lock ends with its process, however that ended.
+      await withJournal(path, own, (open) => open.append('mine'));
+      sameRecords((await readBack(path)).map(({ payload }) => payload), ['theirs', 'mine']);
+    });
+  }
 }
 
 // ---- what cannot be opened -----------------------------------------------------------------------------------------
@@ -324,7 +334,6 @@ const file = (content: string | Buffer, mode = 0o644) => (home: string): string 
 const named = (name: string) => (home: string): string => join(home, name);
 
 const REFUSALS: readonly Refusal[] = [
-  { name: 'a directory', make: (home) => home, code: 'TIDEMARK_IS_DIRECTORY', reader: 'TIDEMARK_NOT_A_JOURNAL' },
   { name: 'a text', make: file('some text\nthat nobody wants cut\n'), code: 'TIDEMARK_NOT_A_JOURNAL', reader: undefined },
   { name: 'a single byte', make: file('x'), code: 'TIDEMARK_NOT_A_JOURNAL', reader: undefined },
   { name: 'megabytes of something else', make: file(pattern(1, 6_000_000)), code: 'TIDEMARK_NOT_A_JOURNAL', reader: undefined },
@@ -355,8 +364,9 @@ for (const { name, make, code, options, reader: readerCode } of REFUSALS) {
     const path = make(home);
     // A link to nothing has no status to compare.
     const before = name.startsWith('a link') ? [] : snapshot(home);
-    for (const backend of backends) {
-      const error = await failureOf(() => Journal.open(path, { scheduler: schedulerOf(backend), ...options }));
+    // The layout that a new journal has, and the other one.
+    for (const [backend, layout] of backends.flatMap((each) => [[each, undefined], [each, 'file']] as const)) {
+      const error = await failureOf(() => Journal.open(path, { scheduler: schedulerOf(backend), ...(layout && { layout }), ...options }));
       assert.equal([error.code, error['path']], [code, path], error.message);
       assert.match(error.message, `'${path}'`);
       if (code === 'TIDEMARK_NOT_A_JOURNAL') assert.instance(error, JournalError);
@@ -454,7 +464,7 @@ test('a journal is created with the mode that was asked for', async () => {
   // No usual umask takes the owner's bits away.
   for (const [mode, expected] of [[undefined, 0o600], [0o400, 0o400], [0o700, 0o700]] as const) {
     const path = join(newDirectory(), 'journal');
-    await withJournal(path, { scheduler, ...(mode === undefined ? {} : { mode }) }, (open) => {
+    await withJournal(path, { layout: 'file', scheduler, ...(mode === undefined ? {} : { mode }) }, (open) => {
       assert.is(open.openReport?.created, true);
       return Promise.resolve();
     });
@@ -462,9 +472,25 @@ test('a journal is created with the mode that was asked for', async () => {
   }
 });
 
+test('whoever may read the segments of a journal may enter its directory', async () => {
+  for (const [mode, directoryMode, fileMode] of [[undefined, 0o700, 0o600], [0o640, 0o750, 0o640], [0o644, 0o755, 0o644]] as const) {
+    const path = join(newDirectory(), 'journal');
+    const umask = process.umask(0);
+    try {
+      await withJournal(path, { layout: 'segments', segmentBytes: 64 * 1024, scheduler, ...(mode === undefined ? {} : { mode }) }, async (open) => {
+        await open.preallocate(128 * 1024);
+      });
+    } finally {
+      process.umask(umask);
+    }
+    assert.is(statSync(path).mode & 0o777, directoryMode);
+    for (const name of segmentsIn(path)) assert.is(statSync(join(path, name)).mode & 0o777, fileMode, name);
+  }
+});
+
 test('a follower that meets damage says where', async () => {
   const path = join(newDirectory(), 'journal');
-  await withJournal(path, { scheduler, direct: false, preallocate: 0 }, async (open) => {
+  await withJournal(path, { layout: 'file', scheduler, direct: false, preallocate: 0 }, async (open) => {
     await open.appendBatch(['hello', 'again']);
     const descriptor = openSync(path, 'r+');
     writeSync(descriptor, 'X', 17 + 8);

@@ -8,18 +8,17 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { Journal, JournalError, type Backend, type JournalOptions, type JournalRecord } from 'tidemark';
-import { examine, readSegments } from '../segments.js';
+import { Journal, JournalError, type Backend, type JournalOptions } from 'tidemark';
 import { schedulerOf, temporaryDirectory } from '../support.js';
 import { recordsOf, usableBackends } from '../fault/tools.js';
 import type { CrashTask } from '../programs/crash-child.js';
 import { nameOf, randomOf } from '../programs/records.js';
 
-const LIVES = 240;
+const LIVES = 192;
 /** Processes at a time, each with a journal of its own. */
 const LANES = 3;
 /** Lives of one journal. */
-const LIVES_PER_JOURNAL = 10;
+const LIVES_PER_JOURNAL = 8;
 /** A life counts from the first acknowledgement of its last thread. */
 const LIFE_MS_MIN = 5;
 const LIFE_MS_MAX = 60;
@@ -119,16 +118,10 @@ interface Found {
   readonly first: number;
 }
 
-/** All records from `from` on. */
-async function recordsFrom(path: string, from: number, options: JournalOptions): Promise<{ records: JournalRecord[]; state: string | undefined }> {
-  if (options.layout === 'file') return recordsOf(path, from);
-  const verdict = examine(path);
-  return { records: (await readSegments(path)).filter(({ start }) => start >= from), state: verdict.kind === 'clean' ? 'clean-end' : verdict.kind };
-}
 
 /** What the records from `from` on say against the claims: one line per lie. */
-async function lies(path: string, from: number, first: number, life: number, claims: ReadonlyMap<number, Claims>, options: JournalOptions): Promise<{ lies: string[]; records: number }> {
-  const { records, state } = await recordsFrom(path, from, options);
+async function lies(path: string, from: number, first: number, life: number, claims: ReadonlyMap<number, Claims>): Promise<{ lies: string[]; records: number }> {
+  const { records, state } = await recordsOf(path, from);
   const found: string[] = [];
   if (state !== 'clean-end') found.push(`the recovered journal ends with ${state}`);
   const nextOf = new Map<number, number>();
@@ -171,7 +164,7 @@ async function lane(path: string, first: number, lives: number, task: Pick<Crash
     const random = randomOf(seed * 1000 + life);
     const claims = await live({ ...task, path, life }, random);
     const after = await recovered(path, task.backend, task.options);
-    const checked = await lies(path, before.end, after.first, life, claims, task.options);
+    const checked = await lies(path, before.end, after.first, life, claims);
     if (after.first > before.first) trimmed++;
     else if (after.records !== before.records + checked.records) {
       checked.lies.push(`recovery counted ${after.records} records, ${before.records} and ${checked.records} were read`);

@@ -33,7 +33,7 @@ async function run(task: Partial<BackendTask>, options: ProgramOptions = {}): Pr
 async function assertWritten(path: string, { durableLsn }: BackendReport): Promise<void> {
   const { records, state } = await recordsOf(path);
   assert.equal(records.map(({ payload }) => nameOf(payload, RECORD_BYTES)?.sequence), Array.from({ length: RECORDS }, (_, i) => i));
-  assert.is(records.at(-1)?.end, durableLsn);
+  assert.ok((records.at(-1)?.end ?? Infinity) <= (durableLsn ?? 0));
   assert.is(state, 'clean-end');
 }
 

@@ -28,7 +28,7 @@ async function injected(inject: string, task: Partial<AppenderTask> = {}): Promi
   const path = join(directory, `journal-${traces++}`);
   const output = `${path}.strace`;
   const prefix = ['strace', '-f', '-tt', '-y', '-o', output, '-e', 'trace=pwrite64,fdatasync,fsync,ftruncate,fallocate', '-e', `inject=${inject}`];
-  const full: AppenderTask = { path, backend: 'blocking', options: { preallocate: 0 }, count: RECORDS, recordBytes: RECORD_BYTES, ...task };
+  const full: AppenderTask = { path, backend: 'blocking', options: { layout: 'file', preallocate: 0 }, count: RECORDS, recordBytes: RECORD_BYTES, ...task };
   const { report } = await runProgram<AppenderReport>('appender', full, { prefix });
   return { path, report, calls: parseTrace(readFileSync(output, 'utf8')) };
 }
@@ -77,7 +77,7 @@ else {
   for (const [inject, errnoName, syscall, good] of cases) {
     for (const direct of [true, false]) {
       test(`${inject}, ${direct ? 'direct' : 'buffered'}`, async () => {
-        const { path, report, calls } = await injected(inject, { options: { preallocate: 0, direct } });
+        const { path, report, calls } = await injected(inject, { options: { layout: 'file', preallocate: 0, direct } });
         assertPoisoned(report, path, errnoName, syscall);
         assert.is(report.acknowledged.length, good);
         assert.is(report.durableAtEnd, report.acknowledged.at(-1)?.[1] ?? 0);
@@ -88,6 +88,38 @@ else {
         await assertKept(path, report, 'blocking');
       });
     }
+  }
+
+  // Calls are counted per thread: the one that opens the journal makes fewer. A mark may come between the appends.
+  const inSegments = [
+    ['pwrite64:error=EIO:when=5', true, 'EIO', 'pwrite', 4],
+    ['pwrite64:error=EIO:when=5', false, 'EIO', 'pwrite', 4],
+    ['pwrite64:error=ENOSPC:when=7+', true, 'ENOSPC', 'pwrite', 6],
+    ['fdatasync:error=EIO:when=5', false, 'EIO', 'fdatasync', 4],
+    ['fdatasync:error=EINTR:when=3', false, 'EINTR', 'fdatasync', 2],
+  ] as const;
+  for (const [inject, direct, errnoName, syscall, good] of inSegments) {
+    test(`${inject}, segments, ${direct ? 'direct' : 'buffered'}`, async () => {
+      const { path, report, calls } = await injected(inject, { options: { layout: 'segments', segmentBytes: 64 * 1024, direct } });
+      assertPoisoned(report, path, errnoName, syscall);
+      assert.ok(report.acknowledged.length > 0 && report.acknowledged.length <= good, `${report.acknowledged.length} acknowledged`);
+      assert.ok(report.durableAtEnd >= (report.acknowledged.at(-1)?.[1] ?? Infinity));
+      const failed = calls.findIndex((call) => call.result === -1 && call.args.includes(`<${path}/`));
+      assert.ok(failed >= 0, 'the error was injected');
+      const after = calls.slice(failed + 1).filter((call) => call.args.includes(`<${path}/`) && call.name !== 'fsync').map(({ name }) => name);
+      assert.equal(after, [], 'after the failure nothing is written, synced or cut');
+      await assertKept(path, report, 'blocking');
+    });
+  }
+
+  for (const errnoName of ['EIO', 'EROFS']) {
+    test(`${errnoName} when a further segment is made`, async () => {
+      const options = { layout: 'segments', segmentBytes: 64 * 1024 } as const;
+      const { path, report } = await injected(`fallocate:error=${errnoName}:when=2+`, { options, count: 1000, recordBytes: 3000 });
+      assertPoisoned(report, path, errnoName, 'segment');
+      assert.ok(report.acknowledged.length > 5);
+      await assertKept(path, report, 'blocking');
+    });
   }
 
   test('all pending appends are rejected together', async () => {
@@ -115,7 +147,7 @@ else {
   }
 
   test('space that cannot be prepared costs no append', async () => {
-    const { path, report, calls } = await injected('fallocate:error=ENOSPC', { options: { preallocate: 4 * 1024 * 1024 } });
+    const { path, report, calls } = await injected('fallocate:error=ENOSPC', { options: { layout: 'file', preallocate: 4 * 1024 * 1024 } });
     assert.equal(report.failures, []);
     assert.is(report.acknowledged.length, RECORDS);
     assert.ok(calls.some((call) => call.name === 'fallocate' && call.result === -1), 'the error was injected');
@@ -137,7 +169,7 @@ else {
           const ballast = join(mount, 'ballast');
           writeFileSync(ballast, Buffer.alloc(512 * 1024, 1));
           const path = join(mount, 'journal');
-          const task: AppenderTask = { path, backend, options: { direct, preallocate: 0 }, count: 1000, recordBytes: 30_000, appenders: 8 };
+          const task: AppenderTask = { path, backend, options: { layout: 'file', direct, preallocate: 0 }, count: 1000, recordBytes: 30_000, appenders: 8 };
           const { report } = await runProgram<AppenderReport>('appender', task);
           assertPoisoned(report, path, 'ENOSPC', backend === 'io_uring' ? 'write' : 'pwrite');
           assert.is(report.failures[0]?.cause?.code, 'TIDEMARK_NO_SPACE');

@@ -16,10 +16,10 @@ const MIB_SLACK = 400;
 /** V8 reserves address space for the code of further threads in such steps, once, without using it. */
 const ADDRESS_SPACE_STEP_MIB = 1024;
 
-async function run(backend: LeaksTask['backend'], what: LeaksTask['what'], cycles: number, settled: number): Promise<LeaksReport> {
-  const own = join(directory, `${backend}-${what}`);
+async function run(layout: LeaksTask['layout'], backend: LeaksTask['backend'], what: LeaksTask['what'], cycles: number, settled: number): Promise<LeaksReport> {
+  const own = join(directory, `${layout}-${backend}-${what}`);
   mkdirSync(own);
-  const task: LeaksTask = { directory: own, backend, what, cycles, settled };
+  const task: LeaksTask = { directory: own, layout, backend, what, cycles, settled };
   const { report, stderr } = await runProgram<LeaksReport>('leaks', task, { boundMs: 60_000 });
   assert.is(stderr, '', 'no warning about listeners or descriptors');
   assert.is(report.backend.kind, backend);
@@ -36,19 +36,22 @@ function assertSteady({ before, after }: LeaksReport, mibSlack: number): void {
   assert.ok(mappingsAfter <= mappingsBefore + MAPPINGS_SLACK, `${mappingsBefore} mappings became ${mappingsAfter}`);
 }
 
-for (const backend of await usableBackends()) {
-  test(`ten journals at once, ${backend}`, async () => {
-    const { intact } = await run(backend, 'together', 1, 1);
-    assert.equal(intact, Array.from({ length: 10 }, () => 500));
-  });
+const backends = await usableBackends();
+for (const layout of ['file', 'segments'] as const) {
+  for (const backend of backends) {
+    test(`ten journals at once, ${layout}, ${backend}`, async () => {
+      const { intact } = await run(layout, backend, 'together', 1, 1);
+      assert.equal(intact, Array.from({ length: 10 }, () => 500));
+    });
 
-  test(`a thousand journals one after the other, ${backend}`, async () => {
-    assertSteady(await run(backend, 'journals', 1000, 200), MIB_SLACK);
-  });
+    test(`a thousand journals one after the other, ${layout}, ${backend}`, async () => {
+      assertSteady(await run(layout, backend, 'journals', 1000, 200), MIB_SLACK);
+    });
 
-  test(`schedulers one after the other, ${backend}`, async () => {
-    assertSteady(await run(backend, 'schedulers', 30, 10), ADDRESS_SPACE_STEP_MIB + MIB_SLACK);
-  });
+    test(`schedulers one after the other, ${layout}, ${backend}`, async () => {
+      assertSteady(await run(layout, backend, 'schedulers', 30, 10), ADDRESS_SPACE_STEP_MIB + MIB_SLACK);
+    });
+  }
 }
 
 test.run();

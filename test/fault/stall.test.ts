@@ -58,16 +58,18 @@ const unmountable = noLoopDevices();
 if (unmountable !== undefined) skip('a frozen filesystem', unmountable);
 else {
   for (const backend of await usableBackends()) {
-    for (const direct of [true, false]) {
-      test(`${backend}, ${direct ? 'direct' : 'buffered'}`, async () => {
-        const mount = join(directory, `${backend}-${direct}`);
+    for (const [layout, direct] of [['file', true], ['file', false], ['segments', true], ['segments', false]] as const) {
+      test(`${layout}, ${backend}, ${direct ? 'direct' : 'buffered'}`, async () => {
+        const mount = join(directory, `${layout}-${backend}-${direct}`);
         mkdirSync(mount);
         const unmount = mountImage(`${mount}.img`, mount, 64);
         try {
           const path = join(mount, 'journal');
-          const journal = await Journal.open(path, { scheduler: schedulerOf(backend), direct, preallocate: 0 });
+          const journal = await Journal.open(path, { scheduler: schedulerOf(backend), layout, direct, preallocate: 0, segmentBytes: 64 * 1024 });
           const append = (sequence: number): Promise<number> => journal.append(recordOf({ life: 0, thread: 0, sequence }));
           for (let i = 0; i < RECORDS; i++) await append(i);
+          // An idle journal with segments proves its last record: that is to be over.
+          await new Promise((resolve) => setTimeout(resolve, 200));
           const before = journal.durableLsn;
           let settled = 0;
           const pending: Promise<number>[] = [];
@@ -89,7 +91,7 @@ else {
           });
           await until('the end of the stall', 10_000, () => settled === RECORDS);
           const ends = await Promise.all(pending);
-          assert.is(ends.at(-1), journal.durableLsn);
+          assert.ok((ends.at(-1) ?? Infinity) <= journal.durableLsn);
           await journal.close();
           const { records, state } = await recordsOf(path);
           assert.equal(records.map(({ payload }) => nameOf(payload)?.sequence), Array.from({ length: 2 * RECORDS }, (_, i) => i));

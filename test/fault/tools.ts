@@ -1,8 +1,9 @@
 /** What the tests of faults share: programs to run, and what the machine must be able to do for a test. */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { closeSync, existsSync, openSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { IoScheduler, JournalReader, NotSupportedError, type Backend, type JournalRecord } from 'tidemark';
+import { examine, readSegments } from '../segments.js';
 import { BACKENDS, ended, type Ended } from '../support.js';
 
 const BOUND_MS = 30_000;
@@ -82,6 +83,10 @@ export async function until(what: string, boundMs: number, condition: () => bool
 
 /** All records of a journal, and how it ends. */
 export async function recordsOf(path: string, from = 0): Promise<{ records: JournalRecord[]; state: string | undefined }> {
+  if (statSync(path).isDirectory()) {
+    const verdict = examine(path);
+    return { records: (await readSegments(path)).filter(({ start }) => start >= from), state: verdict.kind === 'clean' ? 'clean-end' : verdict.kind };
+  }
   const reader = await JournalReader.open(path, { from });
   const records: JournalRecord[] = [];
   for await (const record of reader) records.push(record);

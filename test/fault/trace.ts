@@ -106,6 +106,78 @@ export function checkSynced(calls: readonly Call[], path: string): { acknowledge
   return { acknowledged: acks.length, lies };
 }
 
+/** The LSN of the byte at `offset` of the segment that a path names; undefined when it names none. */
+function baseOfPath(path: string, directory: string): number | undefined {
+  const [, digits] = path.startsWith(`${directory}/`) ? (/^\/([0-9a-f]{16})\.segment$/.exec(path.slice(directory.length)) ?? []) : [];
+  return digits === undefined ? undefined : Number.parseInt(digits, 16);
+}
+
+function pathOf(call: Call): string {
+  return /^\d+<([^>]*)>/.exec(call.args)?.[1] ?? '';
+}
+
+interface SegmentWrite extends Range {
+  readonly call: Call;
+  readonly base: number;
+  readonly dsync: boolean;
+}
+
+/** What was written to segments, with how its descriptor was opened. */
+function segmentWrites(calls: readonly Call[], directory: string): SegmentWrite[] {
+  const dsync = new Map<string, boolean>();
+  const writes: SegmentWrite[] = [];
+  for (const call of calls) {
+    const [descriptor = ''] = /^\d+/.exec(call.args) ?? [];
+    if (call.name === 'openat' && call.result >= 0) dsync.set(String(call.result), call.args.includes('O_DSYNC'));
+    if (call.name !== 'pwrite64' || call.result <= 0) continue;
+    const base = baseOfPath(pathOf(call), directory);
+    if (base === undefined) continue;
+    const start = base + Number(/, (\d+)$/.exec(call.args)?.[1]);
+    writes.push({ start, end: start + call.result, call, base, dsync: dsync.get(descriptor) === true });
+  }
+  return writes;
+}
+
+/** When the segment at `base` was in place for good: its file synced, renamed, and its directory synced; Infinity if it never was. */
+function placedAt(calls: readonly Call[], directory: string, base: number): number {
+  const name = `"${directory}/${base.toString(16).padStart(16, '0')}.segment"`;
+  const renamed = calls.find((call) => call.name.startsWith('rename') && call.result === 0 && call.args.includes(`, ${name}`));
+  if (renamed === undefined) return Infinity;
+  const written = calls.findLast((call) => call.name === 'pwrite64' && pathOf(call).endsWith('.spare') && call.ended < renamed.began);
+  const synced = calls.some((call) => call.name === 'fsync' && call.result === 0 && pathOf(call).endsWith('.spare') && call.began > (written?.ended ?? Infinity) && call.ended < renamed.began);
+  const placed = calls.find((call) => call.name === 'fsync' && call.result === 0 && pathOf(call) === directory && call.began > renamed.ended);
+  return synced ? placed?.ended ?? Infinity : Infinity;
+}
+
+/**
+ * The same for segments: what covers a record's frame must have been written since its append began, and have ended, or
+ * been synced, before it was acknowledged. Its segment must have been in place by then. A write is durable by itself where
+ * its descriptor was opened with `O_DSYNC`.
+ */
+export function checkSegments(calls: readonly Call[], directory: string): { acknowledged: number; segments: number; dsync: boolean; lies: string[] } {
+  const writes = segmentWrites(calls, directory);
+  const syncs = calls.filter((call) => call.name === 'fdatasync' && call.result === 0);
+  const markers = markersOf(calls);
+  const appended = new Map(markers.filter(({ kind }) => kind === 'append').map(({ sequence, at }) => [sequence, at]));
+  const acks = markers.filter(({ kind }) => kind === 'ack');
+  const lies: string[] = [];
+  const placed = new Map<number, number>();
+  let dsync = true;
+  for (const ack of acks) {
+    const began = appended.get(ack.sequence) ?? Infinity;
+    const own = writes.filter(({ call, start, end }) => call.began > began && call.ended < ack.at && start < ack.end && end > ack.start);
+    const durable = own.filter((write) => write.dsync || syncs.some((sync) => pathOf(sync) === pathOf(write.call) && sync.began > write.call.ended && sync.ended < ack.at));
+    if (own.some((write) => !write.dsync)) dsync = false;
+    if (!covers(durable, ack)) lies.push(`record ${ack.sequence}, ${ack.start} to ${ack.end}, was acknowledged before it was durable`);
+    for (const { base } of own) {
+      const at = placed.get(base) ?? placedAt(calls, directory, base);
+      placed.set(base, at);
+      if (at > ack.at) lies.push(`record ${ack.sequence} was acknowledged before the segment at ${base} was in place`);
+    }
+  }
+  return { acknowledged: acks.length, segments: placed.size, dsync, lies };
+}
+
 /** Holds the acknowledgements of a single appender against the ring: each needs a submission of its own before it. */
 export function checkSubmitted(calls: readonly Call[]): { acknowledged: number; submitted: number; lies: string[] } {
   const submissions = calls.filter((call) => call.name === 'io_uring_enter' && call.result > 0 && Number(/^[^,]+, (\d+)/.exec(call.args)?.[1]) > 0);

@@ -23,5 +23,10 @@ function ownSlot(): number {
 if (deed === 'append') parentPort?.postMessage(end);
 else {
   control.enter(ownSlot(), end);
-  if (deed === 'reserve' && control.reserve(end, 100) !== end) throw new Error('another thread appends');
+  // The writer may have closed the sector behind the record, or prove it at this moment.
+  for (let at = end; deed === 'reserve';) {
+    const found = control.reserve(at, 100);
+    if (found === at) break;
+    at = found;
+  }
 }

@@ -2,7 +2,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { IoScheduler, Journal, JournalReader, type Backend, type JournalOptions } from 'tidemark';
+import { IoScheduler, Journal, type Backend, type JournalOptions, type Layout } from 'tidemark';
+import { readBack } from '../segments.js';
 import { report, taskOf } from './report.js';
 import { nameOf, recordOf } from './records.js';
 
@@ -10,6 +11,7 @@ export interface LeaksTask {
   readonly directory: string;
   readonly backend: Backend['kind'];
   readonly what: 'together' | 'journals' | 'schedulers';
+  readonly layout: Layout;
   readonly cycles: number;
   /** The cycle after which the first count is taken. */
   readonly settled: number;
@@ -35,7 +37,7 @@ export interface LeaksReport {
 const task = taskOf() as LeaksTask;
 /** Large enough that each one kept is seen in the size of the process; only touched pages cost memory. */
 const LOG_BUFFER_BYTES = 1024 * 1024;
-const options: JournalOptions = { direct: true, preallocate: 0, logBufferBytes: LOG_BUFFER_BYTES };
+const options: JournalOptions = { layout: task.layout, direct: true, preallocate: 0, segmentBytes: 64 * 1024, logBufferBytes: LOG_BUFFER_BYTES };
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
 
@@ -68,14 +70,12 @@ async function together(): Promise<LeaksReport> {
   await Promise.all(journals.map((journal) => journal.close()));
   await scheduler.close();
   const intact = await Promise.all(paths.map(async (path, life) => {
-    const reader = await JournalReader.open(path);
     let next = 0;
-    for await (const { payload } of reader) {
+    for (const { payload } of await readBack(path)) {
       const name = nameOf(payload);
       if (name?.life !== life || name.sequence !== next) break;
       next++;
     }
-    await reader.close();
     return next;
   }));
   return { intact, backend: backend as Backend };

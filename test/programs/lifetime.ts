@@ -1,6 +1,6 @@
 /** Programs that end in different ways, with a journal open. */
 import { Worker } from 'node:worker_threads';
-import { IoScheduler, Journal, type Backend, type JournalOptions } from 'tidemark';
+import { IoScheduler, Journal, type Backend, type JournalOptions, type Layout } from 'tidemark';
 import { failureOf, report, taskOf, type Failure } from './report.js';
 
 export type Ending =
@@ -17,6 +17,7 @@ export type Ending =
 export interface LifetimeTask {
   readonly path: string;
   readonly backend: Backend['kind'];
+  readonly layout: Layout;
   readonly ending: Ending;
   readonly count: number;
   /** `exit-opening`: how long it opens the journal before it exits. */
@@ -43,7 +44,7 @@ process.on('worker', (worker) => workers.push(worker));
 const scheduler = new IoScheduler({ backend: task.backend });
 
 function open(options: JournalOptions = {}): Promise<Journal> {
-  return Journal.open(task.path, { scheduler, ...options });
+  return Journal.open(task.path, { scheduler, layout: task.layout, segmentBytes: 1024 * 1024, ...options });
 }
 
 function producer(journal: Journal, deed: string): Worker {

@@ -207,6 +207,8 @@ export class SegmentsJournal {
 
   /** Moves the watermarks over what is durable without a gap: at most `count` extents. */
   #settle(count: number): void {
+    // Whoever was told that the journal is poisoned was told how far it is durable.
+    if (this.#side.poisoned) return;
     let last: Extent | undefined;
     const now = performance.now();
     for (let i = 0; i < count; i++) {

@@ -107,7 +107,8 @@ class Opening {
   }
 
   get #dsync(): boolean {
-    return this.#task.dsyncDescriptors && this.#files.filesystem(this.#lock).dsyncWrites;
+    // Buffered writes are followed by a sync of their own.
+    return this.#task.dsyncDescriptors && this.#task.direct && this.#files.filesystem(this.#lock).dsyncWrites;
   }
 
   // ---- a journal that exists -------------------------------------------------------------------------------------
