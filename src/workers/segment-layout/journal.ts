@@ -49,8 +49,8 @@ export class SegmentsJournal {
   /** In the order of the log. */
   readonly #flights: Flight[] = [];
   #writes = 0;
-  /** Where the log stood when nothing was in flight the last time. */
-  #roundStart: number;
+  /** What was pending when a write was begun with nothing else in flight, the last time. */
+  #roundBytes = 0;
   #syncing = false;
   /** Operations whose completion has not come. */
   #operations = 0;
@@ -65,7 +65,6 @@ export class SegmentsJournal {
     this.#engine = engine;
     this.#news = news;
     this.#threads = threads;
-    this.#roundStart = side.taken;
     this.loop = new JournalLoop(side, threads, () => this.#step());
   }
 
@@ -108,10 +107,11 @@ export class SegmentsJournal {
    */
   #gather(): void {
     const side = this.#side;
-    const goal = (side.taken - this.#roundStart) * GATHER_PART;
-    this.#roundStart = side.taken;
     let pending = side.pendingBytes();
-    if (pending === 0 || pending >= goal) return;
+    if (pending === 0) return;
+    const goal = this.#roundBytes * GATHER_PART;
+    this.#roundBytes = pending;
+    if (pending >= goal) return;
     const started = performance.now();
     for (let grown = started, now = started; pending < goal && now - grown < QUIET_MS && now - started < GATHER_MS_MAX;) {
       this.#threads.yield();
@@ -120,6 +120,7 @@ export class SegmentsJournal {
       pending = side.pendingBytes();
       if (pending > seen) grown = now;
     }
+    this.#roundBytes = pending;
   }
 
   #start(extent: Extent): void {
