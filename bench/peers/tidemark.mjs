@@ -3,7 +3,7 @@
 // The harness wants every record back, so nothing can be trimmed and used again during a run. What a journal in its steady
 // state has from trimming, the driver makes before the run: space that is written already. The environment chooses:
 //   TIDEMARK_BENCH_LAYOUT=file       the other layout
-//   TIDEMARK_BENCH_PREPARED=<MiB>    written space at the start of a run, default 4096; 0 measures a new, empty journal
+//   TIDEMARK_BENCH_PREPARED=<MiB>    written space at the start of a run, default 1024; 0 measures a new, empty journal
 //   TIDEMARK_BENCH_DIRECT=0          through the page cache
 //   TIDEMARK_BACKEND=blocking        without io_uring
 import path from 'node:path';
@@ -14,7 +14,7 @@ export const name = process.env.TIDEMARK_BENCH_NAME ?? 'tidemark';
 const journalPath = (dir) => path.join(dir, 'journal');
 const layout = process.env.TIDEMARK_BENCH_LAYOUT ?? 'segments';
 const direct = process.env.TIDEMARK_BENCH_DIRECT !== '0';
-const preparedBytes = Number(process.env.TIDEMARK_BENCH_PREPARED ?? 4096) * 1024 * 1024;
+const preparedBytes = Number(process.env.TIDEMARK_BENCH_PREPARED ?? 1024) * 1024 * 1024;
 
 async function openJournal(dir) {
   const journal = await Journal.open(journalPath(dir), { layout, direct });

@@ -21,7 +21,6 @@ export class SegmentStorage implements JournalStorage {
 
   static async open(request: StorageRequest): Promise<SegmentStorage> {
     const { scheduler, path, options, control, log } = request;
-    const backend = await scheduler.backend();
     const opened = await scheduler.runFileTask<OpenedSegments>({
       role: 'open-segments',
       path,
@@ -31,14 +30,13 @@ export class SegmentStorage implements JournalStorage {
       segmentBytes: options.segmentBytes,
       queueDepth: options.queueDepth,
       windowBytes: log.capacity,
-      dsyncDescriptors: backend.kind === 'blocking',
       firstZeroBytes: options.newSegments === 'plain' ? 0 : FIRST_ZERO_BYTES,
       control: control.buffer,
     } satisfies OpenSegmentsTask);
-    return new SegmentStorage(request, opened, backend.kind === 'blocking');
+    return new SegmentStorage(request, opened);
   }
 
-  private constructor(request: StorageRequest, opened: OpenedSegments, dsyncDescriptors: boolean) {
+  private constructor(request: StorageRequest, opened: OpenedSegments) {
     this.#request = request;
     this.opened = opened;
     this.log = { ...request.log, segmentBytes: opened.segmentBytes };
@@ -50,7 +48,7 @@ export class SegmentStorage implements JournalStorage {
       windowBytes: request.log.capacity,
       mode: options.mode,
       direct: opened.writing.direct,
-      dsync: dsyncDescriptors && opened.writing.dsyncWrites,
+      dsync: opened.writing.dsyncWrites,
     });
   }
 

@@ -10,7 +10,8 @@ import type { Platform, Ring, RingFile } from '../platform/platform.js';
 import type { Attached, Detached, FileWriteSideRequest, SegmentFile, SegmentsWriteSideRequest, WriterControl, WriterStarted, WriteSideRequest } from './protocol/messages.js';
 import { RingJournal, type RingQueue } from './file-layout/ring-journal.js';
 import { sealing } from './sealer.js';
-import { SegmentsJournal, type WriteEngine } from './segment-layout/journal.js';
+import { SegmentsJournal } from './segment-layout/journal.js';
+import { RingEngine } from './segment-layout/ring-engine.js';
 import { SegmentsWriteSide } from './segment-layout/write-side.js';
 import { WriteSide } from './file-layout/write-side.js';
 
@@ -64,7 +65,7 @@ export class RingOwner implements WriterControl, RingQueue {
   #attachSegments(request: SegmentsWriteSideRequest): Seated {
     const side = new SegmentsWriteSide(request);
     const bufferSlot = this.#registerLog(side);
-    const engine = new RingEngine(this, bufferSlot);
+    const engine = new RingEngine(this, bufferSlot, this.#platform.files);
     return { kind: 'segments', journal: new SegmentsJournal(side, engine, this.#platform.threads, request.news), fileSlot: -1, bufferSlot };
   }
 
@@ -99,6 +100,11 @@ export class RingOwner implements WriterControl, RingQueue {
     const seated = this.#journals.get(id);
     assert(seated?.kind === 'segments', 'only an attached segment journal takes segments');
     seated.journal.addSegment(segment);
+  }
+
+  /** Nobody else is served: a write that this thread waits for keeps nobody waiting. */
+  get isAlone(): boolean {
+    return this.#journals.size === 1 && this.#ring.inFlight === 0 && this.#backlog.length === 0;
   }
 
   enqueue(count: number, queue: (ring: Ring) => void): void {
@@ -157,34 +163,6 @@ type Seated = { readonly fileSlot: number; readonly bufferSlot: number } & (
   | { readonly kind: 'file'; readonly journal: RingJournal }
   | { readonly kind: 'segments'; readonly journal: SegmentsJournal }
 );
-
-/** Extents of a segment journal as operations of the ring. */
-class RingEngine implements WriteEngine {
-  readonly writeCall = 'write';
-  readonly #queue: RingQueue;
-  readonly #bufferSlot: number;
-
-  constructor(queue: RingQueue, bufferSlot: number) {
-    this.#queue = queue;
-    this.#bufferSlot = bufferSlot;
-  }
-
-  write(descriptor: number, address: number, bytes: number, offset: number, inLogBuffer: boolean, dsync: boolean, done: (result: number) => void): void {
-    this.#queue.enqueue(1, (ring) => {
-      ring.write({ descriptor, slot: -1 }, address, bytes, offset, inLogBuffer ? this.#bufferSlot : -1, dsync, 'none', done);
-    });
-  }
-
-  syncData(descriptor: number, done: (result: number) => void): void {
-    this.#queue.enqueue(1, (ring) => {
-      ring.syncData({ descriptor, slot: -1 }, 'none', done);
-    });
-  }
-
-  resume(turn: () => void): void {
-    turn();
-  }
-}
 
 class SlotTable {
   readonly #free: number[];

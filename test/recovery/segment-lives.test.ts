@@ -100,7 +100,7 @@ class Life {
     this.#number = number;
     this.opened = openSegmentsJournal(files, {
       role: 'open-segments', path: directory, create: true, mode: 0o600, direct: false, segmentBytes: SEGMENT_BYTES, queueDepth: 4,
-      windowBytes: WINDOW_BYTES, dsyncDescriptors: false, firstZeroBytes: 0, control: this.#control.buffer,
+      windowBytes: WINDOW_BYTES, firstZeroBytes: 0, control: this.#control.buffer,
     });
     const buffer = new SharedArrayBuffer(WINDOW_BYTES + 4096);
     const shared = { buffer, skipBytes: alignmentSkip(buffer, 4096), capacity: WINDOW_BYTES, segmentBytes: SEGMENT_BYTES };

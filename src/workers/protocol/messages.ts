@@ -185,8 +185,6 @@ export interface OpenSegmentsTask {
   readonly queueDepth: number;
   /** Capacity of the log buffer: the most that is ever on its way to the disk. */
   readonly windowBytes: number;
-  /** Descriptors are opened so that every write is durable when it returns: for writers that cannot say so per write. */
-  readonly dsyncDescriptors: boolean;
   /** How much of a new first segment is written with zeros before it is used. */
   readonly firstZeroBytes: number;
   readonly control: SharedArrayBuffer;

@@ -108,7 +108,7 @@ class Opening {
 
   get #dsync(): boolean {
     // Buffered writes are followed by a sync of their own.
-    return this.#task.dsyncDescriptors && this.#task.direct && this.#files.filesystem(this.#lock).dsyncWrites;
+    return this.#task.direct && this.#files.filesystem(this.#lock).dsyncWrites;
   }
 
   // ---- a journal that exists -------------------------------------------------------------------------------------
