@@ -94,11 +94,12 @@ export class SegmentKeeper {
     if (news.kind === 'entered') this.#entered(news.base);
     else if (news.kind === 'filled') this.#filledUp(news.base);
     else if (news.kind === 'wanted') this.#wanted = true;
-    else this.#half = true;
+    else if (news.kind !== 'idle') this.#half = true;
     // Whoever prepares the next one has no more time for zeros.
     const needed = news.kind === 'wanted' || (news.kind === 'near' && this.#ahead === 0);
     if (needed && this.#options.newSegments === 'auto') this.#setPace(PACE.hurry);
     this.#supply();
+    void this.#retain();
   }
 
   stats(): SegmentStats {
@@ -131,7 +132,6 @@ export class SegmentKeeper {
     this.#inPlace.shift();
     this.#filled.push({ base, filledMs: Date.now() });
     this.#run({ role: 'close-descriptor', descriptor: segment.descriptor });
-    void this.#retain();
   }
 
   /** In place behind the segment that is written, which may not have told yet that it is full. */

@@ -86,6 +86,8 @@ export type WriterNews =
   | { readonly kind: 'half' | 'near' }
   /** An append waits for a segment that is not in place. */
   | { readonly kind: 'wanted' }
+  /** Nothing has been appended for a while, and all that was is durable. */
+  | { readonly kind: 'idle' }
   /** The segment is full and durable; nothing is written to it any more. */
   | { readonly kind: 'filled'; readonly base: number };
 

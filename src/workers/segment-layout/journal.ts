@@ -232,6 +232,7 @@ export class SegmentsJournal {
       if (this.#side.poisoned || this.#operations > 0) return;
       if (taken === this.#side.taken) {
         if (this.#side.prove()) this.loop.run();
+        this.#tell({ kind: 'idle' });
       } else {
         this.#proveLater();
       }
