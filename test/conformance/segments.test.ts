@@ -395,7 +395,7 @@ each('what happens to segments is told on channels', async (options, path) => {
   const segments = told['segment'] ?? [];
   assert.equal(segments.map(({ base }) => base), segments.map((_, i) => (i + 1) * SMALL));
   assert.ok(segments.every((one) => one['path'] === path));
-  assert.is(segments.filter(({ origin }) => origin === 'recycled').length, 1);
+  assert.ok(segments.some(({ origin }) => origin === 'recycled'));
 });
 
 // ---- full disks ----------------------------------------------------------------------------------------------------

@@ -195,8 +195,13 @@ function putMarkNumber(offset: number, value: number): void {
   markView.setUint32(HEADER_BYTES + offset + 4, Math.floor(value / TWO_POW_32), true);
 }
 
-/** A commit mark's frame without its checksum: the writer's sealer adds that. The next call uses the memory again. */
+/** A commit mark's frame without its checksum: the writer's sealer adds that. */
 export function encodeMark(mark: CommitMark): Uint8Array {
+  return borrowMark(mark).slice();
+}
+
+/** The same in memory that the next call uses again: for whoever copies it at once. */
+export function borrowMark(mark: CommitMark): Uint8Array {
   markView.setUint32(0, KIND.mark, false);
   markView.setUint32(4, MARK_PAYLOAD_BYTES, true);
   putMarkNumber(0, mark.durableLsn);

@@ -11,7 +11,7 @@ import { POISON, ControlBlock, type PoisonSyscall } from '../protocol/control-bl
 import { idChecksum, OVERHEAD_BYTES } from '../protocol/frame.js';
 import { LOG_BUFFER_ALIGNMENT, LogBuffer } from '../protocol/log-buffer.js';
 import type { LogPosition, SegmentFile, SegmentsWriteSideRequest, SegmentWriting } from '../protocol/messages.js';
-import { closingBytes, encodeMark, MARK_BYTES, MARK_FLAG, sealFrame, SEGMENT_HEADER_BYTES, type CommitMark, type Geometry } from '../protocol/segment.js';
+import { closingBytes, borrowMark, MARK_BYTES, MARK_FLAG, sealFrame, SEGMENT_HEADER_BYTES, type CommitMark, type Geometry } from '../protocol/segment.js';
 import { createSealer, type Sealer } from '../sealer.js';
 
 /** A larger write is split: the kernel would do so anyway, and parts can be in flight together. */
@@ -270,7 +270,7 @@ export class SegmentsWriteSide {
       memory.bytes.set(piece, at);
       at += piece.length;
     }
-    memory.bytes.set(encodeMark(this.#mark(footer, MARK_FLAG.footer)), footer - start);
+    memory.bytes.set(borrowMark(this.#mark(footer, MARK_FLAG.footer)), footer - start);
     sealFrame(memory.bytes, footer - start, MARK_BYTES, this.#idSum, footer);
     this.#segmentRecordsBefore = -this.#sealer.records;
     this.#lastRecordBefore = 0;
@@ -302,7 +302,7 @@ export class SegmentsWriteSide {
     if (end + bytes > this.control.releasedLsn + this.log.capacity) return false;
     if (!this.geometry.fits(end, bytes)) return this.#reserveRest(end);
     if (this.control.reserve(end, bytes) !== end) return false;
-    this.log.put(end, encodeMark(this.#mark(end, 0)));
+    this.log.put(end, borrowMark(this.#mark(end, 0)));
     if (bytes > MARK_BYTES) this.log.putPad(end + MARK_BYTES, end + bytes, end + bytes);
     this.#published = end + bytes;
     return true;
@@ -325,7 +325,7 @@ export class SegmentsWriteSide {
     const due = end - this.#markedLsn >= MARK_BYTES_APART || performance.now() - this.#markedMs >= MARK_MS_APART;
     if (!due || end + MARK_BYTES > this.control.releasedLsn + this.log.capacity || end + MARK_BYTES + OVERHEAD_BYTES > this.#footer) return;
     if (this.control.reserve(end, MARK_BYTES) !== end) return;
-    this.log.put(end, encodeMark(this.#mark(end, 0)));
+    this.log.put(end, borrowMark(this.#mark(end, 0)));
     this.#published = end + MARK_BYTES;
   }
 
