@@ -103,12 +103,12 @@ function compare(one: Shape, depth: Depth, verdict: SegmentsVerdict, { kinds, en
 
 // ---- a flipped bit, everywhere -----------------------------------------------------------------------------------------
 
-/** `EVERY_BYTE=1` flips a bit in every byte, which takes some minutes. */
-const everyByte = process.env['EVERY_BYTE'] === '1';
+/** `EVERY_BYTE=n` flips a bit in every byte of shape n, which takes some minutes. */
+const everyByte = Number(process.env['EVERY_BYTE'] ?? -1);
 
 /** Bytes that are worth a look one by one; of the others, a sample. */
-function places({ builder }: Shape, seed: number, samples: number): number[] {
-  if (everyByte) return [...builder.files.keys()].flatMap((base) => Array.from({ length: SEGMENT }, (_, at) => base + at));
+function places({ builder }: Shape, index: number, samples: number): number[] {
+  if (index === everyByte) return [...builder.files.keys()].flatMap((base) => Array.from({ length: SEGMENT }, (_, at) => base + at));
   const found = new Set<number>();
   const add = (from: number, to: number): void => {
     for (let at = from; at < to; at++) found.add(at);
@@ -122,7 +122,7 @@ function places({ builder }: Shape, seed: number, samples: number): number[] {
     add(coveredEnd - 3, coveredEnd);
   }
   add(builder.position, builder.position + 40);
-  const next = random(seed);
+  const next = random(index);
   const [first = 0] = builder.files.keys();
   for (let i = 0; i < samples; i++) found.add(first + next(builder.files.size * SEGMENT));
   return [...found];
