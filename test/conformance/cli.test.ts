@@ -20,6 +20,9 @@ type Layout = (typeof LAYOUTS)[number];
 /** How a journal is created here. Segments of the default size would be much to prepare and little to test. */
 const CREATE: Readonly<Record<Layout, readonly string[]>> = { segments: ['--segment-bytes', '8M'], file: ['--layout', 'file'] };
 
+/** Where no log of one such segment can end: behind the header of the next one. */
+const BEYOND = 8 * 1024 * 1024 + HEADER + 1;
+
 /** Nothing here takes nearly as long. A child that hangs ends its test, not the suite. */
 const CHILD_TIMEOUT_MS = 30_000;
 const LIMITED = { timeout: CHILD_TIMEOUT_MS, killSignal: 'SIGKILL' } as const;
@@ -160,7 +163,7 @@ const USAGE_ERRORS: readonly { readonly args: readonly string[]; readonly says: 
   { args: ['append', '--layout', 'directory', 'a'], says: "option '--layout <layout>' argument 'directory' is invalid" },
   { args: ['append', '--segment-bytes', '64kB', 'a'], says: "option '--segment-bytes <bytes>' argument '64kB' is invalid" },
   { args: ['append', '--segment-bytes', '65k', 'a'], says: 'Expected `segmentBytes` to be a power of two from 65536 to 1073741824' },
-  { args: ['append', '--segment-bytes', '32k', 'a'], says: 'Expected `segmentBytes` to be a power of two from 65536 to 1073741824' },
+  { args: ['append', '--segment-bytes', '32k', 'a'], says: 'Expected `segmentBytes` to be an integer from 65536 to 1073741824' },
   { args: ['append', '--backend', 'aio', 'a'], says: "option '--backend <backend>' argument 'aio' is invalid" },
   { args: ['bench', '--seconds', '0'], says: "option '--seconds <n>' argument '0' is invalid" },
   { args: ['bench', '--concurrency', '1,,2'], says: "option '--concurrency <list>' argument '1,,2' is invalid" },
@@ -476,7 +479,7 @@ cat('file: an LSN beyond the end is an error, one within a record is damage', as
 
 cat('segments: an LSN beyond the end is an error, one within a record is damage', async () => {
   const path = await journalOf('segments', 'one', 'two');
-  matches(await run(['cat', '--from', String(8 * MIB + 1), path]), { code: 1, stderr: /\[TIDEMARK_LSN_OUT_OF_RANGE\]\n$/ });
+  matches(await run(['cat', '--from', String(BEYOND), path]), { code: 1, stderr: /\[TIDEMARK_LSN_OUT_OF_RANGE\]\n$/ });
   matches(await run(['cat', '--from', String(HEADER + 1), path]), { code: 2, stderr: /LSN 4097: expected magic .* \[TIDEMARK_CORRUPT\]\n$/ });
 });
 
@@ -648,7 +651,7 @@ for (const layout of LAYOUTS) {
 
   follow(`${layout}: --from`, async () => {
     const path = await journalOf(layout, 'one', 'two');
-    const beyond = layout === 'file' ? 31 : 8 * MIB + 1;
+    const beyond = layout === 'file' ? 31 : BEYOND;
     matches(await run(['follow', '--from', String(beyond), path]), { code: 1, stderr: layout === 'file' ? INVALID : /\[TIDEMARK_LSN_OUT_OF_RANGE\]\n$/ });
     const two = (await list(path))[1]?.start ?? NaN;
     for (const from of [two, 'end'] as const) {
