@@ -5,15 +5,18 @@ import { EISDIR, fromNodeError, ioError } from '../../platform/errno.js';
 import type { JournalOptions } from '../journal-options.js';
 import { Journal } from '../journal.js';
 import type { IoSchedulerOptions } from '../scheduler.js';
+import type { Layout } from '../storage.js';
 import { LengthPrefixSplitter, LineSplitter, type RecordSplitter } from './input.js';
 import { startProgress, type Progress } from './progress.js';
-import { BACKEND_CHOICES, note, onInterruption, parseSize, plural, print, printJson, schedulerFor } from './support.js';
+import { BACKEND_CHOICES, LAYOUT_CHOICES, note, onInterruption, parseSize, plural, print, printJson, schedulerFor } from './support.js';
 
 interface AppendOptions {
   readonly lengthPrefixed?: true;
   readonly json?: true;
   readonly direct: boolean;
   readonly create: boolean;
+  readonly layout?: Layout;
+  readonly segmentBytes?: number;
   readonly preallocate?: number;
   readonly backend?: IoSchedulerOptions['backend'];
 }
@@ -33,7 +36,9 @@ export function addAppend(program: Command): void {
     .option('--json', 'print the summary as JSON')
     .option('--no-direct', 'write through the page cache')
     .option('--no-create', 'fail if the journal does not exist')
-    .option('--preallocate <bytes>', 'space to keep prepared ahead of the log (suffixes k, M, G)', parseSize)
+    .addOption(new Option('--layout <layout>', 'layout of a journal that is created; default: segments').choices(LAYOUT_CHOICES))
+    .option('--segment-bytes <bytes>', 'layout segments, of a journal that is created: bytes of a segment (suffixes k, M, G)', parseSize)
+    .option('--preallocate <bytes>', 'layout file: space to keep prepared ahead of the log (suffixes k, M, G)', parseSize)
     .addOption(new Option('--backend <backend>', 'who writes').choices(BACKEND_CHOICES))
     .action(append);
 }
@@ -56,8 +61,14 @@ async function append(path: string, options: AppendOptions): Promise<void> {
 }
 
 function journalOptionsOf(options: AppendOptions): JournalOptions {
-  const { direct, create, preallocate } = options;
-  return { direct, create, ...(preallocate === undefined ? {} : { preallocate }) };
+  const { direct, create, layout, segmentBytes, preallocate } = options;
+  return {
+    direct,
+    create,
+    ...(layout === undefined ? {} : { layout }),
+    ...(segmentBytes === undefined ? {} : { segmentBytes }),
+    ...(preallocate === undefined ? {} : { preallocate }),
+  };
 }
 
 interface Failure {

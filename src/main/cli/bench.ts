@@ -1,15 +1,19 @@
 /** `tidemark bench`: how fast appends become durable here. Short; it compares machines and options, not libraries. */
+import { join } from 'node:path';
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 import { InvalidArgumentError as InvalidValueError, Option, type Command } from 'commander';
+import { segmentName } from '../../workers/protocol/segment.js';
 import { Journal } from '../journal.js';
 import type { IoSchedulerOptions } from '../scheduler.js';
+import type { Layout } from '../storage.js';
 import { describeMachine, probeFile, withTemporaryFile } from './machine.js';
-import { BACKEND_CHOICES, parseInteger, parseRecordBytes, print, printJson, printTable, schedulerFor } from './support.js';
+import { BACKEND_CHOICES, LAYOUT_CHOICES, parseInteger, parseRecordBytes, print, printJson, printTable, schedulerFor } from './support.js';
 
 interface BenchOptions {
   readonly seconds: number;
   readonly concurrency: readonly number[];
   readonly size: number;
+  readonly layout: Layout;
   readonly backend?: IoSchedulerOptions['backend'];
   readonly json?: true;
 }
@@ -37,6 +41,7 @@ export function addBench(program: Command): void {
     .option('--seconds <n>', 'time per level of concurrency', parseSeconds, 2)
     .option('--concurrency <list>', 'appends that wait at once, separated by commas', parseConcurrency, [1, 64, 1024])
     .option('--size <bytes>', 'bytes of a record (suffixes k, M)', parseRecordBytes, 1024)
+    .addOption(new Option('--layout <layout>', 'layout of the journal').choices(LAYOUT_CHOICES).default('segments'))
     .addOption(new Option('--backend <backend>', 'who writes').choices(BACKEND_CHOICES))
     .option('--json', 'print JSON')
     .action(bench);
@@ -59,11 +64,12 @@ async function bench(directory: string, options: BenchOptions): Promise<void> {
 async function measureAll(path: string, options: BenchOptions, signal: AbortSignal): Promise<void> {
   const scheduler = schedulerFor(options.backend);
   try {
-    await using journal = await Journal.open(path, { scheduler });
-    const { filesystem, dsyncWrites } = probeFile(path);
+    await using journal = await Journal.open(path, { scheduler, layout: options.layout });
+    const { layout } = journal;
+    const { filesystem, dsyncWrites } = probeFile(layout === 'file' ? path : join(path, segmentName(0)));
     const { backend, directActive, directReason } = journal;
     const sync = directActive && dsyncWrites && backend.kind === 'io_uring' ? 'dsync writes' : 'writes, then fdatasync';
-    const setting = { machine: describeMachine(), filesystem, backend, directActive, directReason, sync, recordBytes: options.size };
+    const setting = { machine: describeMachine(), filesystem, layout, backend, directActive, directReason, sync, recordBytes: options.size };
     if (options.json !== true) await printSetting(setting);
     const levels: Level[] = [];
     for (const concurrency of options.concurrency) {
@@ -122,6 +128,7 @@ async function appendUntil(
 async function printSetting(setting: {
   readonly machine: ReturnType<typeof describeMachine>;
   readonly filesystem: string;
+  readonly layout: Layout;
   readonly backend: Journal['backend'];
   readonly directReason: string;
   readonly sync: string;
@@ -131,6 +138,7 @@ async function printSetting(setting: {
   await printTable([
     ['machine', `${machine.platform}, ${machine.processors}, ${machine.kernel}, node ${machine.node}`],
     ['filesystem', setting.filesystem],
+    ['layout', setting.layout],
     ['backend', `${backend.kind}: ${backend.reason}`],
     ['writes', `${setting.directReason}; ${setting.sync}`],
     ['record', `${setting.recordBytes} bytes`],

@@ -9,7 +9,7 @@ import { Journal } from '../journal.js';
 import { JournalReader } from '../reader.js';
 import type { Layout } from '../storage.js';
 import { startProgress } from './progress.js';
-import { onInterruption, parseSize, plural, print, printJson, schedulerFor } from './support.js';
+import { LAYOUT_CHOICES, onInterruption, parseSize, plural, print, printJson, schedulerFor } from './support.js';
 
 interface ConvertOptions {
   readonly layout: Layout;
@@ -48,7 +48,7 @@ function addConversion(program: Command, name: string, from: string, to: string,
     .description(description)
     .argument(`<${from}>`, 'path of the journal to read, of either layout')
     .argument(`<${to}>`, 'path of the new journal; nothing may be there')
-    .addOption(new Option('--layout <layout>', 'layout of the new journal').choices(['file', 'segments']).default(layout))
+    .addOption(new Option('--layout <layout>', 'layout of the new journal').choices(LAYOUT_CHOICES).default(layout))
     .option('--segment-bytes <bytes>', 'layout segments: bytes of a segment (suffixes k, M, G)', parseSize)
     .option('--json', 'print the summary as JSON')
     .addHelpText('after', LSNS_CHANGE)

@@ -7,6 +7,7 @@ import { InvalidArgumentError, TidemarkError } from '../../platform/errors.js';
 import type { Tail } from '../../workers/protocol/frame-walk.js';
 import { RECORD_BYTES_MAX } from '../../workers/protocol/frame.js';
 import { IoScheduler, type IoSchedulerOptions } from '../scheduler.js';
+import type { Layout } from '../storage.js';
 
 export const EXIT = { success: 0, error: 1, damaged: 2 } as const;
 
@@ -75,6 +76,8 @@ export function parseRecordBytes(value: string): number {
 }
 
 export const BACKEND_CHOICES = ['auto', 'io_uring', 'blocking'] as const;
+
+export const LAYOUT_CHOICES: readonly Layout[] = ['segments', 'file'];
 
 /** A scheduler for one journal at a time. Without `backend` it heeds `TIDEMARK_BACKEND`. */
 export function schedulerFor(backend: IoSchedulerOptions['backend'] | undefined): IoScheduler {
