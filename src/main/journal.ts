@@ -305,7 +305,7 @@ export class Journal {
 
   /**
    * Drops the oldest records: whole segments that lie below `lsn` and are full and durable. They are kept to be used again
-   * (`spareSegments`) or deleted, one durable step after the other. What a follower of this thread still reads is kept,
+   * (`spareSegments`) or deleted, one durable step after the other. What a follower in this process still reads is kept,
    * unless `force` is set. Rejects with `TIDEMARK_NOT_SUPPORTED` in the file layout.
    */
   async trimBefore(lsn: number, options: TrimOptions = {}): Promise<void> {
