@@ -2,19 +2,24 @@
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { JournalReader } from 'tidemark';
+import { JournalReader, type JournalOptions } from 'tidemark';
 import { BACKENDS, schedulerOf, temporaryDirectory, withJournal } from '../support.js';
 
 const test = suite('reading beside a writer');
 const directory = temporaryDirectory();
-const READS = 30;
+const READS = 8;
 const RECORD_BYTES = 1000;
+const JOURNALS: Readonly<Record<string, JournalOptions>> = {
+  'a file that grows': { layout: 'file', preallocate: 0 },
+  'a file with space ahead': { layout: 'file', preallocate: 8 * 1024 * 1024 },
+  segments: { layout: 'segments', segmentBytes: 1024 * 1024 },
+};
 
 for (const backend of BACKENDS) {
-  for (const preallocate of [0, 8 * 1024 * 1024]) {
-    test(`${backend}, ${preallocate} bytes prepared`, async () => {
-      const path = join(directory, `${backend}-${preallocate}`);
-      await withJournal(path, { scheduler: schedulerOf(backend), preallocate, logBufferBytes: 1024 * 1024 }, async (journal) => {
+  for (const [name, options] of Object.entries(JOURNALS)) {
+    test(`${backend}, ${name}`, async () => {
+      const path = join(directory, `${backend}-${name}`);
+      await withJournal(path, { ...options, scheduler: schedulerOf(backend), logBufferBytes: 1024 * 1024 }, async (journal) => {
         let reading = true;
         let sequence = 0;
         const append = async (): Promise<void> => {

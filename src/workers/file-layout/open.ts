@@ -146,6 +146,8 @@ export function closeFileJournal(files: Files, task: CloseFileTask): void {
       files.syncFull(descriptor);
     }
   } finally {
+    // Nothing is in flight any more. Closing alone would give the lock back only when the ring lets go of the file too.
+    if (task.end !== undefined) files.unlock(descriptor);
     files.close(descriptor);
     if (task.end === undefined) awaitRelease(files, task.path);
   }
