@@ -165,11 +165,6 @@ export interface Threads {
   isAlive(id: number): boolean;
   /** Lets other threads that wait for this processor run first. Returns at once when there are none. */
   yield(): void;
-  /**
-   * Asks that the calling thread, which works in short bursts, runs soon after it was woken, even where others use the
-   * processor at length. Answers whether the system heeds it.
-   */
-  workInBursts(): boolean;
 }
 
 /** What this platform can do. Code and tests branch on this, never on `process.platform`. */

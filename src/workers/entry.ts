@@ -55,8 +55,6 @@ function perform(platform: Platform, task: WorkerTask): unknown {
 }
 
 function startWriter(platform: Platform, task: StartWriterTask): WriterStarted {
-  // The garbage collector's and the compiler's threads would keep a record waiting for milliseconds.
-  platform.threads.workInBursts();
   const writer = task.role === 'ring-owner' ? new RingOwner(platform, task) : new BlockingWriter(platform, task.team);
   expose(controlOf(writer), endpointOf(task.port));
   return writer.started;

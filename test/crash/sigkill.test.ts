@@ -14,11 +14,11 @@ import { recordsOf, usableBackends } from '../fault/tools.js';
 import type { CrashTask } from '../programs/crash-child.js';
 import { nameOf, randomOf } from '../programs/records.js';
 
-const LIVES = 192;
+const LIVES = 144;
 /** Processes at a time, each with a journal of its own. */
 const LANES = 3;
 /** Lives of one journal. */
-const LIVES_PER_JOURNAL = 8;
+const LIVES_PER_JOURNAL = 6;
 /** A life counts from the first acknowledgement of its last thread. */
 const LIFE_MS_MIN = 5;
 const LIFE_MS_MAX = 60;

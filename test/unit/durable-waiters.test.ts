@@ -7,7 +7,7 @@ import { ControlBlock } from '../internals.js';
 const { DurableWaiters } = (await import(new URL('../../../dist/main/durable-waiters.js', import.meta.url).href)) as typeof WaitersModule;
 const test = suite('durable waiters');
 
-const threads = { currentId: () => 1, isAlive: () => true, yield: () => undefined, workInBursts: () => false };
+const threads = { currentId: () => 1, isAlive: () => true, yield: () => undefined };
 const holding = (): boolean => process.getActiveResourcesInfo().includes('Timeout');
 
 /** Lets the waiters look: they wake through `setImmediate` or `Atomics.waitAsync`. */
