@@ -190,8 +190,9 @@ export class SegmentKeeper {
       role: 'prepare-segment', making: this.#making, base, spare, zeroBytes, pace: this.#pace, control: this.#control.buffer,
     };
     try {
-      const { segment, origin } = await this.#scheduler.runFileTask<PreparedSegment>(task);
+      const { segment, origin, zeroedBytes } = await this.#scheduler.runFileTask<PreparedSegment>(task);
       this.#made[origin]++;
+      this.#control.count('bytesPrepared', zeroedBytes);
       this.#lastBase = base;
       this.#wanted = false;
       this.#inPlace.push(segment);

@@ -65,7 +65,7 @@ export class RingOwner implements WriterControl, RingQueue {
   #attachSegments(request: SegmentsWriteSideRequest): Seated {
     const side = new SegmentsWriteSide(request);
     const bufferSlot = this.#registerLog(side);
-    const engine = new RingEngine(this, bufferSlot, this.#platform.files);
+    const engine = new RingEngine(this, bufferSlot, this.#platform.files, side.control);
     return { kind: 'segments', journal: new SegmentsJournal(side, engine, this.#platform.threads, request.news), fileSlot: -1, bufferSlot };
   }
 

@@ -78,6 +78,7 @@ export const STATISTICS = [
   'syncLatencyNsLast',
   'marks',
   'rotationStalls',
+  'blockingWrites',
 ] as const;
 export type Statistic = (typeof STATISTICS)[number];
 const STATISTIC_INDEX = Object.fromEntries(STATISTICS.map((name, i) => [name, W64.statistics + i])) as Record<Statistic, number>;

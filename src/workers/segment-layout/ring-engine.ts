@@ -7,6 +7,7 @@
  */
 import { IoError } from '../../platform/errors.js';
 import type { Files } from '../../platform/platform.js';
+import type { ControlBlock } from '../protocol/control-block.js';
 import type { RingQueue } from '../file-layout/ring-journal.js';
 import type { WriteEngine } from './journal.js';
 
@@ -33,14 +34,16 @@ export class RingEngine implements WriteEngine {
   readonly #ring: SharedRing;
   readonly #bufferSlot: number;
   readonly #files: Files;
+  readonly #control: ControlBlock;
   /** Asked for in this turn. */
   #writes: Write[] = [];
   #blocked = false;
 
-  constructor(ring: SharedRing, bufferSlot: number, files: Files) {
+  constructor(ring: SharedRing, bufferSlot: number, files: Files, control: ControlBlock) {
     this.#ring = ring;
     this.#bufferSlot = bufferSlot;
     this.#files = files;
+    this.#control = control;
   }
 
   write(descriptor: number, address: number, bytes: number, offset: number, inLogBuffer: boolean, dsync: boolean, done: (result: number) => void): void {
@@ -78,6 +81,7 @@ export class RingEngine implements WriteEngine {
 
   /** The descriptor was opened with O_DSYNC, so what it writes is durable when it returns. */
   #writeBlocking({ descriptor, address, bytes, offset }: Write): number {
+    this.#control.count('blockingWrites');
     try {
       this.#files.writeFully(descriptor, address, bytes, offset);
       return bytes;
