@@ -6,6 +6,9 @@ import { Journal, IoScheduler, type Backend, type JournalOptions } from 'tidemar
 
 export const BACKENDS: readonly Backend['kind'][] = ['io_uring', 'blocking'];
 
+/** Tests that take chances take more of them in the long form, which `npm run test:crash` runs. */
+export const LONG = process.env['TIDEMARK_TEST_FORM'] === 'long';
+
 /** Journals want a real disk: the temporary directory of the system may be memory. */
 const base = process.env['TIDEMARK_TEST_DIR'] ?? '/var/tmp';
 

@@ -12,7 +12,8 @@ import { Journal, JournalError, type Backend, type JournalOptions } from 'tidema
 import { schedulerOf, temporaryDirectory } from '../support.js';
 import { recordsOf, usableBackends } from '../fault/tools.js';
 import type { CrashTask } from '../programs/crash-child.js';
-import { nameOf, randomOf } from '../programs/records.js';
+import { randomOf } from '../programs/records.js';
+import { Claims, trimmedBelow } from './claims.js';
 
 const LIVES = 144;
 /** Processes at a time, each with a journal of its own. */
@@ -40,20 +41,12 @@ const test = suite('what was acknowledged outlives SIGKILL');
 const directory = temporaryDirectory();
 const backends = await usableBackends();
 
-/** What one thread of one life said before it was killed. */
-class Claims {
-  /** Records up to this number may have been appended. */
-  announced = -1;
-  /** Acknowledged: the record's number and the LSN that was answered. */
-  readonly acknowledged = new Map<number, number>();
-}
-
 /** Runs one child until it is killed; answers what its threads claimed. */
-function live(task: CrashTask, random: () => number): Promise<Map<number, Claims>> {
+function live(task: CrashTask, random: () => number): Promise<Claims> {
   const early = random() < KILLED_EARLY;
   const delayMs = early ? random() * EARLY_MS_MAX : LIFE_MS_MIN + random() * (LIFE_MS_MAX - LIFE_MS_MIN);
   const process_ = spawn(process.execPath, [child, JSON.stringify(task)], { stdio: ['ignore', 'ignore', 'pipe', 'pipe'] });
-  const claims = new Map<number, Claims>();
+  const claims = new Claims(task.life);
   let text = '';
   let errors = '';
   let started = false;
@@ -76,14 +69,7 @@ function live(task: CrashTask, random: () => number): Promise<Map<number, Claims
         reject(new Error(`the child of life ${task.life} ended with ${signal ?? code} before it was killed\n${errors}`));
         return;
       }
-      for (const line of text.split('\n')) {
-        const [kind, thread, sequence, lsn] = line.split(' ');
-        const ofThread = claims.get(Number(thread)) ?? new Claims();
-        if (kind === '!') ofThread.announced = Number(sequence);
-        else if (kind === '+') ofThread.acknowledged.set(Number(sequence), Number(lsn));
-        else continue;
-        claims.set(Number(thread), ofThread);
-      }
+      for (const line of text.split('\n')) claims.hear(line);
       resolve(claims);
     });
   });
@@ -97,7 +83,8 @@ async function recovered(path: string, backend: Backend['kind'], options: Journa
   for (;;) {
     try {
       const journal = await Journal.open(path, { layout, direct, scheduler: schedulerOf(backend), preallocate: 0, logBufferBytes: 65_536 });
-      const { durableLsn: end, openReport, firstLsn: first = 0 } = journal;
+      const { durableLsn: end, openReport } = journal;
+      const first = trimmedBelow(journal);
       await journal.close();
       return { end, records: openReport?.records ?? -1, first };
     } catch (error) {
@@ -114,38 +101,15 @@ let stillLocked = 0;
 interface Found {
   readonly end: number;
   readonly records: number;
-  /** The log begins here; what was before was trimmed. */
+  /** What is below was trimmed. */
   readonly first: number;
 }
 
-
-/** What the records from `from` on say against the claims: one line per lie. */
-async function lies(path: string, from: number, first: number, life: number, claims: ReadonlyMap<number, Claims>): Promise<{ lies: string[]; records: number }> {
+/** What the records from `from` on say against the claims of a life. */
+async function lies(path: string, from: number, first: number, claims: Claims): Promise<{ lies: string[]; records: number }> {
   const { records, state } = await recordsOf(path, from);
-  const found: string[] = [];
+  const found = claims.lies(records, first, from);
   if (state !== 'clean-end') found.push(`the recovered journal ends with ${state}`);
-  const nextOf = new Map<number, number>();
-  for (const { start, end, payload } of records) {
-    const name = nameOf(payload);
-    if (name === undefined || name.life !== life) {
-      found.push(`the record at LSN ${start} was not appended by this life`);
-      continue;
-    }
-    const claim = claims.get(name.thread);
-    if (claim === undefined || name.sequence > claim.announced) found.push(`record ${name.thread}/${name.sequence} was never appended`);
-    // The first one of a log that was trimmed may be any.
-    const expected = nextOf.get(name.thread) ?? (first > from ? name.sequence : 0);
-    if (name.sequence !== expected) found.push(`record ${name.thread}/${name.sequence} comes where ${expected} should`);
-    nextOf.set(name.thread, name.sequence + 1);
-    const lsn = claim?.acknowledged.get(name.sequence) ?? -1;
-    if (lsn !== -1 && lsn !== end) found.push(`record ${name.thread}/${name.sequence} ends at ${end}, acknowledged was ${lsn}`);
-  }
-  for (const [thread, { acknowledged }] of claims) {
-    const next = nextOf.get(thread) ?? 0;
-    for (const [sequence, lsn] of acknowledged) {
-      if (sequence >= next && (lsn === -1 || lsn > first)) found.push(`record ${thread}/${sequence} was acknowledged and is lost`);
-    }
-  }
   return { lies: found, records: records.length };
 }
 
@@ -164,16 +128,14 @@ async function lane(path: string, first: number, lives: number, task: Pick<Crash
     const random = randomOf(seed * 1000 + life);
     const claims = await live({ ...task, path, life }, random);
     const after = await recovered(path, task.backend, task.options);
-    const checked = await lies(path, before.end, after.first, life, claims);
+    const checked = await lies(path, before.end, after.first, claims);
     if (after.first > before.first) trimmed++;
     else if (after.records !== before.records + checked.records) {
       checked.lies.push(`recovery counted ${after.records} records, ${before.records} and ${checked.records} were read`);
     }
     result.lies.push(...checked.lies.slice(0, 5).map((lie) => `life ${life}: ${lie}`));
-    for (const { acknowledged } of claims.values()) {
-      result.acknowledged += acknowledged.size;
-      if (acknowledged.size > 0) result.threads++;
-    }
+    result.acknowledged += claims.acknowledged;
+    result.threads += claims.threads;
     before = after;
   }
   if (task.options.retainSegments !== undefined && lives > 4 && trimmed === 0) result.lies.push('nothing was ever trimmed');

@@ -1,7 +1,7 @@
 /** Opens a journal, lets four threads append to it, and waits to be killed. */
 import { Worker } from 'node:worker_threads';
 import { IoScheduler, Journal, type Backend, type JournalOptions } from 'tidemark';
-import { appendForEver, type CrashThread } from './crash-thread.js';
+import { appendAndTell, type CrashThread } from './crash-thread.js';
 import { taskOf } from './report.js';
 
 export interface CrashTask {
@@ -21,4 +21,4 @@ const journal = await Journal.open(path, { scheduler, logBufferBytes: 256 * 1024
 workers.forEach((worker, i) => {
   worker.postMessage({ handle: journal.share(), life, thread: i + 1, cheats } satisfies CrashThread);
 });
-await appendForEver(journal, { life, thread: 0, cheats });
+await appendAndTell(journal, { life, thread: 0, cheats });

@@ -1,4 +1,4 @@
-/** A thread that appends until the process is killed, with several appends in flight. Runs in a worker or in the main thread. */
+/** A thread that appends, with several appends in flight, and tells what is acknowledged. Runs in a worker or in the main thread. */
 import { writeSync } from 'node:fs';
 import { isMainThread, parentPort } from 'node:worker_threads';
 import { Journal, type SharedJournalHandle } from 'tidemark';
@@ -16,22 +16,29 @@ export interface CrashThread {
   readonly thread: number;
   /** Acknowledges before it appends: what a test of acknowledgements must catch. */
   readonly cheats: boolean;
+  /** It appends so many and returns. Default: for ever. */
+  readonly records?: number;
+  /** What each of its lines begins with. */
+  readonly prefix?: string;
 }
 
 /**
  * Tells the parent, each time before the next step: `! <thread> <n>` records up to n may be appended,
  * `+ <thread> <n> <lsn>` record n is acknowledged (LSN -1 from a cheat, who cannot know it).
  */
-export async function appendForEver(journal: Journal, { life, thread, cheats }: Omit<CrashThread, 'handle'>): Promise<void> {
+export async function appendAndTell(journal: Journal, { life, thread, cheats, records = Infinity, prefix = '' }: Omit<CrashThread, 'handle'>): Promise<void> {
+  const tell = (line: string): void => {
+    writeSync(TO_PARENT, `${prefix}${line}\n`);
+  };
   let next = 0;
   async function loop(): Promise<void> {
-    for (;;) {
+    while (next < records) {
       const sequence = next++;
-      if (sequence % ANNOUNCED === 0) writeSync(TO_PARENT, `! ${thread} ${sequence + ANNOUNCED - 1}\n`);
+      if (sequence % ANNOUNCED === 0) tell(`! ${thread} ${sequence + ANNOUNCED - 1}`);
       const record = recordOf({ life, thread, sequence });
-      if (cheats) writeSync(TO_PARENT, `+ ${thread} ${sequence} -1\n`);
+      if (cheats) tell(`+ ${thread} ${sequence} -1`);
       const end = await journal.append(record);
-      if (!cheats) writeSync(TO_PARENT, `+ ${thread} ${sequence} ${end}\n`);
+      if (!cheats) tell(`+ ${thread} ${sequence} ${end}`);
     }
   }
   await Promise.all(Array.from({ length: IN_FLIGHT }, loop));
@@ -39,6 +46,10 @@ export async function appendForEver(journal: Journal, { life, thread, cheats }: 
 
 if (!isMainThread) {
   parentPort?.once('message', (given: CrashThread) => {
-    void appendForEver(Journal.attach(given.handle), given);
+    const journal = Journal.attach(given.handle);
+    void appendAndTell(journal, given).then(async () => {
+      await journal.close();
+      parentPort?.close();
+    });
   });
 }

@@ -1,0 +1,103 @@
+/**
+ * What programs that append said before they were cut off: which records may be in their journal, and which must be.
+ *
+ * They say it in lines: `life <n>` a new process begins; `! <thread> <n>` records up to n may be appended; `+ <thread> <n>
+ * <lsn>` record n is acknowledged and ends there (-1: it cannot tell); `trim <lsn>` what is below may go.
+ */
+import type { Journal } from 'tidemark';
+import { segments } from '../internals.js';
+import { nameOf } from '../programs/records.js';
+
+/** A record as it was read back. */
+export interface Found {
+  readonly start: number;
+  readonly end: number;
+  readonly payload: Uint8Array;
+}
+
+interface ThreadClaims {
+  readonly life: number;
+  readonly thread: number;
+  /** Records up to this number may have been appended. */
+  announced: number;
+  /** Acknowledged: the record's number and the LSN that was answered. */
+  readonly acknowledged: Map<number, number>;
+}
+
+export class Claims {
+  /** No record below this LSN has to be there. */
+  trimmedTo = 0;
+  #life: number;
+  readonly #threads = new Map<string, ThreadClaims>();
+
+  constructor(life = 0) {
+    this.#life = life;
+  }
+
+  /** Takes in one line. What is none of these lines says nothing. */
+  hear(line: string): void {
+    const [kind, first = '', second = '', third = ''] = line.split(' ');
+    if (kind === 'life') this.#life = Number(first);
+    else if (kind === 'trim') this.trimmedTo = Math.max(this.trimmedTo, Number(first));
+    else if (kind === '!') this.#of(Number(first)).announced = Number(second);
+    else if (kind === '+') this.#of(Number(first)).acknowledged.set(Number(second), Number(third));
+  }
+
+  get acknowledged(): number {
+    return [...this.#threads.values()].reduce((sum, { acknowledged }) => sum + acknowledged.size, 0);
+  }
+
+  /** Threads that acknowledged something. */
+  get threads(): number {
+    return [...this.#threads.values()].filter(({ acknowledged }) => acknowledged.size > 0).length;
+  }
+
+  /**
+   * Compares the records of a journal, or of that part of it, with what was said: one line per lie. `from`: what is
+   * below was looked at before. `first`: what is below was trimmed.
+   */
+  lies(records: readonly Found[], first: number, from = 0): string[] {
+    const found: string[] = [];
+    const nextOf = new Map<ThreadClaims, number>();
+    for (const { start, end, payload } of records) {
+      const name = nameOf(payload);
+      const claims = name && this.#threads.get(keyOf(name.life, name.thread));
+      if (name === undefined || claims === undefined || name.sequence > claims.announced) {
+        found.push(`the record at LSN ${start} was never appended${name === undefined ? '' : `: ${JSON.stringify(name)}`}`);
+        continue;
+      }
+      const label = `record ${name.life}/${name.thread}/${name.sequence}`;
+      // The first one of a log that was trimmed may be any.
+      const expected = nextOf.get(claims) ?? (first > from ? name.sequence : 0);
+      if (name.sequence !== expected) found.push(`${label} comes where ${expected} should`);
+      nextOf.set(claims, name.sequence + 1);
+      const lsn = claims.acknowledged.get(name.sequence) ?? -1;
+      if (lsn !== -1 && lsn !== end) found.push(`${label} ends at ${end}, acknowledged was ${lsn}`);
+    }
+    return [...found, ...this.#lost(nextOf, first)];
+  }
+
+  #lost(nextOf: ReadonlyMap<ThreadClaims, number>, first: number): string[] {
+    return [...this.#threads.values()].flatMap((claims) => {
+      const next = nextOf.get(claims) ?? 0;
+      return [...claims.acknowledged].flatMap(([sequence, lsn]) =>
+        sequence >= next && (lsn === -1 || lsn > first) ? [`record ${claims.life}/${claims.thread}/${sequence} was acknowledged and is lost`] : []);
+    });
+  }
+
+  #of(thread: number): ThreadClaims {
+    const key = keyOf(this.#life, thread);
+    const claims = this.#threads.get(key) ?? { life: this.#life, thread, announced: -1, acknowledged: new Map<number, number>() };
+    this.#threads.set(key, claims);
+    return claims;
+  }
+}
+
+/** The LSN below which a journal was trimmed. */
+export function trimmedBelow({ layout, firstLsn = 0 }: Journal): number {
+  return layout === 'segments' ? firstLsn - segments.SEGMENT_HEADER_BYTES : 0;
+}
+
+function keyOf(life: number, thread: number): string {
+  return `${life}/${thread}`;
+}

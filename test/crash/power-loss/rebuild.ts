@@ -1,0 +1,116 @@
+/**
+ * Rebuilds a disk as it may be found when the power comes back.
+ *
+ * What was written before the last flush that ended is there. Of what was written after it, nothing, everything, or any
+ * part of it may be, in any order, down to single sectors of a write.
+ */
+import { DeviceLog, type Change, type LogEntry } from './device-log.js';
+import { copyImage, withImage, type LoggedDisk } from './disk.js';
+
+/** What becomes of the writes that were not flushed. */
+export const FATES = ['none', 'all', 'some', 'torn', 'shuffled'] as const;
+export type Fate = (typeof FATES)[number];
+
+/** The power fails when the first `entries` of the log have reached the disk. */
+export interface CrashPoint {
+  readonly entries: number;
+  readonly fate: Fate;
+}
+
+/** Filesystems rely on this much being written as a whole or not at all. */
+const TORN_BYTES = 4096;
+const SECTORS_PER_PIECE = TORN_BYTES / 512;
+/** Parts of the crashes fall right behind a flush, where whoever waited for it goes on, and right before one, where most is at stake. */
+const BEHIND_FLUSH = 0.2;
+const BEFORE_FLUSH = 0.4;
+
+/** Points spread over the log from `first` on, in its order, and its end. */
+export function plan(entries: readonly LogEntry[], first: number, count: number, random: () => number): CrashPoint[] {
+  const flushes = entries.flatMap((entry, i) => (entry.kind === 'flush' && i >= first ? [i] : []));
+  const points = Array.from({ length: count }, (_, i): CrashPoint => {
+    const place = random();
+    const flush = flushes[Math.floor(random() * flushes.length)] ?? entries.length;
+    const anywhere = first + 1 + Math.floor(random() * (entries.length - first));
+    const at = place < BEHIND_FLUSH ? flush + 1 : place < BEHIND_FLUSH + BEFORE_FLUSH ? flush : anywhere;
+    return { entries: Math.min(at, entries.length), fate: FATES[i % FATES.length] ?? 'none' };
+  });
+  points.push({ entries: entries.length, fate: 'none' });
+  return points.toSorted((a, b) => a.entries - b.entries);
+}
+
+/** Makes images of a disk for points of its log, one after the other in its order. */
+export class Rebuilding {
+  readonly log: DeviceLog;
+  /** The disk with all that is stable up to a flush. */
+  readonly #stable: string;
+  readonly #random: () => number;
+  #applied = 0;
+
+  constructor(disk: LoggedDisk, random: () => number) {
+    this.log = new DeviceLog(disk.log);
+    this.#stable = disk.before;
+    this.#random = random;
+  }
+
+  /** Writes the image of the disk to a file; answers how many writes were at stake. */
+  async image({ entries, fate }: CrashPoint, target: string): Promise<number> {
+    const stable = lastFlush(this.log.entries, entries);
+    if (stable < this.#applied) throw new Error('points come in the order of the log');
+    withImage(this.#stable, (image) => {
+      for (const entry of this.log.entries.slice(this.#applied, stable)) if (isChange(entry)) this.log.apply(image, entry);
+    });
+    this.#applied = stable;
+    await copyImage(this.#stable, target);
+    const atStake = this.log.entries.slice(stable, entries).filter(isChange);
+    withImage(target, (image) => {
+      this.#applyFate(image, atStake, fate);
+    });
+    return atStake.length;
+  }
+
+  close(): void {
+    this.log.close();
+  }
+
+  #applyFate(image: number, changes: readonly Change[], fate: Fate): void {
+    const coin = (): boolean => this.#random() < 0.5;
+    const inOrder = fate === 'shuffled' ? shuffled(changes, this.#random) : changes;
+    for (const change of inOrder) {
+      if (fate === 'none') return;
+      if (fate === 'all') this.log.apply(image, change);
+      else if (fate === 'torn') this.log.apply(image, change, keptPieces(coin));
+      else if (coin()) this.log.apply(image, change);
+    }
+  }
+}
+
+/** The number of entries up to the last flush among the first `entries`. */
+function lastFlush(log: readonly LogEntry[], entries: number): number {
+  let at = entries;
+  while (at > 0 && log[at - 1]?.kind !== 'flush') at--;
+  return at;
+}
+
+function isChange(entry: LogEntry): entry is Change {
+  return entry.kind === 'write' || entry.kind === 'discard';
+}
+
+/** Says of each sector of a write whether it landed, the same for all of a piece. */
+function keptPieces(coin: () => boolean): (sector: number) => boolean {
+  const landed = new Map<number, boolean>();
+  return (sector) => {
+    const piece = Math.floor(sector / SECTORS_PER_PIECE);
+    const known = landed.get(piece) ?? coin();
+    landed.set(piece, known);
+    return known;
+  };
+}
+
+function shuffled<T>(list: readonly T[], random: () => number): T[] {
+  const result = [...list];
+  for (let i = result.length - 1; i > 0; i--) {
+    const j = Math.floor(random() * (i + 1));
+    [result[i], result[j]] = [result[j] as T, result[i] as T];
+  }
+  return result;
+}
