@@ -2,11 +2,15 @@
  * What programs that append said before they were cut off: which records may be in their journal, and which must be.
  *
  * They say it in lines: `life <n>` a new process begins; `! <thread> <n>` records up to n may be appended; `+ <thread> <n>
- * <lsn>` record n is acknowledged and ends there (-1: it cannot tell); `trim <lsn>` what is below may go.
+ * <lsn>` record n is acknowledged and ends there (-1: it cannot tell); `trim <lsn>` what is below may go; `damage <lsn>`
+ * the record around that LSN was destroyed.
  */
 import type { Journal } from 'tidemark';
 import { segments } from '../internals.js';
-import { nameOf } from '../programs/records.js';
+import { nameOf, recordOf } from '../programs/records.js';
+
+/** Magic, length and checksum around a record. */
+const FRAME_OVERHEAD_BYTES = 12;
 
 /** A record as it was read back. */
 export interface Found {
@@ -27,6 +31,8 @@ interface ThreadClaims {
 export class Claims {
   /** No record below this LSN has to be there. */
   trimmedTo = 0;
+  /** The records that hold these LSNs are gone. */
+  readonly #damaged: number[] = [];
   #life: number;
   readonly #threads = new Map<string, ThreadClaims>();
 
@@ -39,8 +45,14 @@ export class Claims {
     const [kind, first = '', second = '', third = ''] = line.split(' ');
     if (kind === 'life') this.#life = Number(first);
     else if (kind === 'trim') this.trimmedTo = Math.max(this.trimmedTo, Number(first));
+    else if (kind === 'damage') this.#damaged.push(Number(first));
     else if (kind === '!') this.#of(Number(first)).announced = Number(second);
     else if (kind === '+') this.#of(Number(first)).acknowledged.set(Number(second), Number(third));
+  }
+
+  /** What a thread of the present life said. */
+  ofThread(thread: number): { readonly announced: number; readonly acknowledged: ReadonlyMap<number, number> } {
+    return this.#of(thread);
   }
 
   get acknowledged(): number {
@@ -68,7 +80,8 @@ export class Claims {
       }
       const label = `record ${name.life}/${name.thread}/${name.sequence}`;
       // The first one of a log that was trimmed may be any.
-      const expected = nextOf.get(claims) ?? (first > from ? name.sequence : 0);
+      let expected = nextOf.get(claims) ?? (first > from ? name.sequence : 0);
+      while (expected < name.sequence && this.#isDamaged(claims, expected)) expected++;
       if (name.sequence !== expected) found.push(`${label} comes where ${expected} should`);
       nextOf.set(claims, name.sequence + 1);
       const lsn = claims.acknowledged.get(name.sequence) ?? -1;
@@ -81,8 +94,15 @@ export class Claims {
     return [...this.#threads.values()].flatMap((claims) => {
       const next = nextOf.get(claims) ?? 0;
       return [...claims.acknowledged].flatMap(([sequence, lsn]) =>
-        sequence >= next && (lsn === -1 || lsn > first) ? [`record ${claims.life}/${claims.thread}/${sequence} was acknowledged and is lost`] : []);
+        sequence >= next && (lsn === -1 || lsn > first) && !this.#isDamaged(claims, sequence) ? [`record ${claims.life}/${claims.thread}/${sequence} was acknowledged and is lost`] : []);
     });
+  }
+
+  #isDamaged({ life, thread, acknowledged }: ThreadClaims, sequence: number): boolean {
+    const end = acknowledged.get(sequence);
+    if (end === undefined) return false;
+    const start = end - recordOf({ life, thread, sequence }).length - FRAME_OVERHEAD_BYTES;
+    return this.#damaged.some((lsn) => lsn >= start && lsn < end);
   }
 
   #of(thread: number): ThreadClaims {

@@ -147,7 +147,7 @@ const variants = backends.flatMap((backend) => [
   { backend, name: 'file, buffered', options: { layout: 'file', direct: false, preallocate: 0 } },
   // So small that a life sees many of them.
   { backend, name: 'segments, direct', options: { layout: 'segments', direct: true, segmentBytes: 256 * 1024 } },
-  { backend, name: 'segments, buffered, trimmed', options: { layout: 'segments', direct: false, segmentBytes: 256 * 1024, retainSegments: 2 } },
+  { backend, name: 'segments, buffered, trimmed', options: { layout: 'segments', direct: false, segmentBytes: 64 * 1024, logBufferBytes: 64 * 1024, retainSegments: 2 } },
 ] satisfies { backend: Backend['kind']; name: string; options: JournalOptions }[]);
 
 let nextLife = 0;

@@ -62,6 +62,9 @@ export class FaultyDirectory {
   readonly control: string;
   readonly #process: ChildProcess;
   #said = '';
+  readonly #kill = (): void => {
+    this.#process.kill('SIGKILL');
+  };
 
   private constructor(process_: ChildProcess, source: string, mount: string) {
     this.#process = process_;
@@ -69,6 +72,8 @@ export class FaultyDirectory {
     this.mount = mount;
     this.control = join(mount, '.control');
     process_.stderr?.on('data', (chunk: Buffer) => (this.#said += chunk.toString()));
+    // It belongs to the mount namespace, which would live as long as it does.
+    process.on('exit', this.#kill);
   }
 
   /** Mounts it below `directory`, in the mount namespace of this process. `logged`: every write to that file goes to the log. */
@@ -115,6 +120,7 @@ export class FaultyDirectory {
     const end = once(this.#process, 'close') as Promise<[code: number | null, signal: string | null]>;
     await until('the end of the mount', STOP_BOUND_MS, () => spawnSync('umount', [this.mount]).status === 0);
     const [code, signal] = await end;
+    process.off('exit', this.#kill);
     if (code !== 0) throw new Error(`faultfs ended with ${signal ?? code}: ${this.#said}`);
   }
 }

@@ -6,7 +6,6 @@ import { recordOf } from './records.js';
 
 /** Descriptor that the parent reads. Lines shorter than a pipe's atomic size never mix. */
 const TO_PARENT = 3;
-const IN_FLIGHT = 8;
 /** How many appends one announcement covers. */
 const ANNOUNCED = 64;
 
@@ -18,6 +17,8 @@ export interface CrashThread {
   readonly cheats: boolean;
   /** It appends so many and returns. Default: for ever. */
   readonly records?: number;
+  /** Appends in flight. Default 8. */
+  readonly inFlight?: number;
   /** What each of its lines begins with. */
   readonly prefix?: string;
 }
@@ -26,7 +27,7 @@ export interface CrashThread {
  * Tells the parent, each time before the next step: `! <thread> <n>` records up to n may be appended,
  * `+ <thread> <n> <lsn>` record n is acknowledged (LSN -1 from a cheat, who cannot know it).
  */
-export async function appendAndTell(journal: Journal, { life, thread, cheats, records = Infinity, prefix = '' }: Omit<CrashThread, 'handle'>): Promise<void> {
+export async function appendAndTell(journal: Journal, { life, thread, cheats, records = Infinity, inFlight = 8, prefix = '' }: Omit<CrashThread, 'handle'>): Promise<void> {
   const tell = (line: string): void => {
     writeSync(TO_PARENT, `${prefix}${line}\n`);
   };
@@ -41,7 +42,7 @@ export async function appendAndTell(journal: Journal, { life, thread, cheats, re
       if (!cheats) tell(`+ ${thread} ${sequence} ${end}`);
     }
   }
-  await Promise.all(Array.from({ length: IN_FLIGHT }, loop));
+  await Promise.all(Array.from({ length: inFlight }, loop));
 }
 
 if (!isMainThread) {

@@ -17,6 +17,8 @@ export interface PowerWriterTask {
   readonly threads: number;
   /** Records that each thread appends. */
   readonly records: number;
+  /** Appends that each thread has in flight. */
+  readonly inFlight?: number;
   /** The log is trimmed so far behind its end, again and again. */
   readonly keepBytes?: number;
   /** At the end of this life. */
@@ -28,10 +30,10 @@ export interface PowerWriterTask {
 const MARK = 'mark ';
 const CONTROL = 3;
 
-const { path, backend, options, life, threads, records, keepBytes, ending, cheat } = taskOf() as PowerWriterTask;
+const { path, backend, options, life, threads, records, keepBytes, ending, cheat, inFlight } = taskOf() as PowerWriterTask;
 const workerUrl = cheat === undefined || cheat === 'acknowledges early' ? {} : { workerUrl: new URL('./cheating-entry.js', import.meta.url) };
 if (cheat !== undefined) process.env['TIDEMARK_TEST_CHEAT'] = cheat;
-const producer = { life, cheats: cheat === 'acknowledges early', records, prefix: MARK };
+const producer = { life, cheats: cheat === 'acknowledges early', records, prefix: MARK, ...(inFlight !== undefined && { inFlight }) };
 
 writeSync(CONTROL, `${MARK}life ${life}\n`);
 const scheduler = new IoScheduler({ backend, fileWorkers: 1, ...workerUrl });

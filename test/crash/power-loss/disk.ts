@@ -11,7 +11,7 @@ const MIB = 1024 * 1024;
 /** About the smallest each of them can be made. */
 const IMAGE_BYTES: Readonly<Record<FilesystemName, number>> = { ext4: 64 * MIB, xfs: 320 * MIB, btrfs: 128 * MIB };
 /** Without discards: they would only lengthen the log. */
-const MKFS_OPTIONS: Readonly<Record<FilesystemName, readonly string[]>> = { ext4: ['-q', '-F', '-E', 'nodiscard'], xfs: ['-q', '-f', '-K'], btrfs: ['-q', '-f', '-K'] };
+const MKFS_OPTIONS: Readonly<Record<FilesystemName, readonly string[]>> = { ext4: ['-q', '-F', '-b', '4096', '-E', 'nodiscard'], xfs: ['-q', '-f', '-K'], btrfs: ['-q', '-f', '-K'] };
 /** An image is a copy of another one, with the same name of its own. */
 const MOUNT_OPTIONS: Readonly<Record<FilesystemName, readonly string[]>> = { ext4: [], xfs: ['nouuid'], btrfs: [] };
 
@@ -91,22 +91,29 @@ export class LoggedDisk {
   /** Makes the disk in a new directory, and mounts it. */
   static async make(directory: string, options: DiskOptions): Promise<LoggedDisk> {
     mkdirSync(directory, { recursive: true });
-    const log = join(directory, 'log');
-    const faulty = await FaultyDirectory.start(directory, { log, image: 'disk' });
+    const faulty = await FaultyDirectory.start(directory, { log: join(directory, 'log'), image: 'disk' });
     const disk = new LoggedDisk(faulty, directory, options);
-    mkdirSync(disk.mount, { recursive: true });
-    const { filesystem, image } = options;
-    const behind = join(faulty.source, 'disk');
-    if (image === undefined) {
-      writeFileSync(behind, '');
-      truncateSync(behind, IMAGE_BYTES[filesystem]);
-      await run(`mkfs.${filesystem}`, ...MKFS_OPTIONS[filesystem], ...sectorOption(filesystem, options.sectorBytes), behind);
-    } else {
-      await copyImage(image, behind);
+    try {
+      await disk.#fill(join(faulty.source, 'disk'));
+      await disk.#mountLogged();
+    } catch (error) {
+      await faulty.stop();
+      throw error;
     }
-    await copyImage(behind, disk.before);
-    await disk.#mountLogged();
     return disk;
+  }
+
+  async #fill(disk: string): Promise<void> {
+    const { filesystem, image, sectorBytes } = this.options;
+    mkdirSync(this.mount, { recursive: true });
+    if (image === undefined) {
+      writeFileSync(disk, '');
+      truncateSync(disk, IMAGE_BYTES[filesystem]);
+      await run(`mkfs.${filesystem}`, ...MKFS_OPTIONS[filesystem], ...sectorOption(filesystem, sectorBytes), disk);
+    } else {
+      await copyImage(image, disk);
+    }
+    await copyImage(disk, this.before);
   }
 
   /** Adds a mark to the log. A program can do the same by writing a line `mark <text>` to this file. */
@@ -118,7 +125,6 @@ export class LoggedDisk {
   async finish(): Promise<void> {
     this.#faulty.clear();
     await unmount(this.mount);
-    // The loop device lets go of the image a moment after the mount.
     await this.#faulty.stop();
   }
 

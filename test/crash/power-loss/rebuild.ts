@@ -17,9 +17,6 @@ export interface CrashPoint {
   readonly fate: Fate;
 }
 
-/** Filesystems rely on this much being written as a whole or not at all. */
-const TORN_BYTES = 4096;
-const SECTORS_PER_PIECE = TORN_BYTES / 512;
 /** Parts of the crashes fall right behind a flush, where whoever waited for it goes on, and right before one, where most is at stake. */
 const BEHIND_FLUSH = 0.2;
 const BEFORE_FLUSH = 0.4;
@@ -78,7 +75,7 @@ export class Rebuilding {
     for (const change of inOrder) {
       if (fate === 'none') return;
       if (fate === 'all') this.log.apply(image, change);
-      else if (fate === 'torn') this.log.apply(image, change, keptPieces(coin));
+      else if (fate === 'torn') this.log.apply(image, change, coin);
       else if (coin()) this.log.apply(image, change);
     }
   }
@@ -93,17 +90,6 @@ function lastFlush(log: readonly LogEntry[], entries: number): number {
 
 function isChange(entry: LogEntry): entry is Change {
   return entry.kind === 'write' || entry.kind === 'discard';
-}
-
-/** Says of each sector of a write whether it landed, the same for all of a piece. */
-function keptPieces(coin: () => boolean): (sector: number) => boolean {
-  const landed = new Map<number, boolean>();
-  return (sector) => {
-    const piece = Math.floor(sector / SECTORS_PER_PIECE);
-    const known = landed.get(piece) ?? coin();
-    landed.set(piece, known);
-    return known;
-  };
 }
 
 function shuffled<T>(list: readonly T[], random: () => number): T[] {

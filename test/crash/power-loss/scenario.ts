@@ -1,17 +1,18 @@
 /** What happens on a disk before its power is cut, and what must be true of any image of it afterwards. */
 import { spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Journal, JournalReader, type Backend, type JournalOptions, type JournalRecord, type Layout } from 'tidemark';
 import type { PowerWriterTask } from '../../programs/power-writer.js';
 import { ended, schedulerOf } from '../../support.js';
 import { Claims, trimmedBelow } from '../claims.js';
-import { mountCopy, unmount, type LoggedDisk } from './disk.js';
+import { mountCopy, unmount, type FilesystemName, type LoggedDisk } from './disk.js';
 import { plan, Rebuilding, type CrashPoint } from './rebuild.js';
 
-const WRITER_BOUND_MS = 60_000;
-const JOURNAL = 'journal';
+const PROGRAM_BOUND_MS = 120_000;
+/** Name of the journal on the disk. */
+export const JOURNAL = 'journal';
 const AFTERWARDS = 'the power is back';
 
 export interface JournalVariant {
@@ -19,25 +20,38 @@ export interface JournalVariant {
   readonly direct: boolean;
   readonly backend: Backend['kind'];
   readonly threads: 1 | 4;
+  /** Appends that each thread has in flight. Default 8. */
+  readonly inFlight?: number;
 }
 
 /** Small enough that a log of a few hundred KiB sees everything happen several times. */
-export function optionsOf({ layout, direct }: JournalVariant): JournalOptions {
-  const common = { layout, direct, logBufferBytes: 64 * 1024 };
-  return layout === 'file' ? { ...common, preallocate: 128 * 1024 } : { ...common, segmentBytes: 64 * 1024 };
+export function optionsOf({ layout, direct, inFlight = 8 }: JournalVariant): JournalOptions {
+  const common = { layout, direct, logBufferBytes: inFlight > 8 ? 256 * 1024 : 64 * 1024 };
+  return layout === 'file' ? { ...common, preallocate: 128 * 1024 } : { ...common, segmentBytes: inFlight > 8 ? 128 * 1024 : 64 * 1024 };
+}
+
+/** Runs a program on the disk; descriptor 3 of it is the disk's control file. */
+export async function runOn(disk: LoggedDisk, name: string, task: unknown, expected: 0 | 'SIGKILL' = 0): Promise<void> {
+  const control = openSync(disk.control, 'w');
+  const program = fileURLToPath(new URL(`../../programs/${name}.js`, import.meta.url));
+  const child = spawn(process.execPath, [program, JSON.stringify(task)], { stdio: ['ignore', 'ignore', 'pipe', control] });
+  closeSync(control);
+  const bound = setTimeout(() => child.kill('SIGABRT'), PROGRAM_BOUND_MS);
+  const { code, signal, stderr } = await ended(child);
+  clearTimeout(bound);
+  if ((signal ?? code) !== expected) throw new Error(`${name} ended with ${signal ?? code}\n${stderr}`);
 }
 
 /** Runs one life of a journal on the disk; what it says goes to the disk's log. */
 export async function live(disk: LoggedDisk, task: Omit<PowerWriterTask, 'path'>): Promise<void> {
-  const control = openSync(disk.control, 'w');
-  const program = fileURLToPath(new URL('../../programs/power-writer.js', import.meta.url));
-  const child = spawn(process.execPath, [program, JSON.stringify({ ...task, path: join(disk.mount, JOURNAL) })], { stdio: ['ignore', 'ignore', 'pipe', control] });
-  closeSync(control);
-  const bound = setTimeout(() => child.kill('SIGABRT'), WRITER_BOUND_MS);
-  const { code, signal, stderr } = await ended(child);
-  clearTimeout(bound);
-  const expected = task.ending === 'kill' ? signal === 'SIGKILL' : code === 0;
-  if (!expected) throw new Error(`life ${task.life} ended with ${signal ?? code}\n${stderr}`);
+  await runOn(disk, 'power-writer', { ...task, path: join(disk.mount, JOURNAL) }, task.ending === 'kill' ? 'SIGKILL' : 0);
+}
+
+/** Repairs the journal on the disk; when that is done, the disk's log says `repaired`. */
+export async function repairOn(disk: LoggedDisk): Promise<void> {
+  const path = join(disk.mount, JOURNAL);
+  await Journal.repair(path, { scheduler: schedulerOf('blocking') });
+  writeFileSync(disk.control, 'mark repaired\n');
 }
 
 /** What was found at one point. */
@@ -52,36 +66,35 @@ export interface Verdict {
 }
 
 export interface CheckOptions {
-  readonly variant: JournalVariant;
   readonly points: number;
   readonly random: () => number;
+  /** Looks at the filesystem of an image, mounted at a path: one line per lie. */
+  readonly judge: (mount: string, claims: Claims, said: readonly string[]) => Promise<string[]>;
   /** What was said before the disk's log begins. */
   readonly said?: readonly string[];
-  /** Looks at the image of a point before it is checked. */
+  /** Looks at the image of a point before it is judged. */
   readonly visit?: (image: string, verdict: Omit<Verdict, 'lies'>) => Promise<void>;
   /** Nothing more is looked at once this much is wrong. Default: everything. */
   readonly enough?: number;
 }
 
-/** Cuts the power at points all over the disk's log, and recovers the journal each time. */
+/** Cuts the power at points all over the disk's log, and judges what is there each time. */
 export async function check(disk: LoggedDisk, directory: string, options: CheckOptions): Promise<Verdict[]> {
   const rebuilding = new Rebuilding(disk, options.random);
   const mount = join(directory, 'checked');
   const image = join(directory, 'image');
   mkdirSync(mount, { recursive: true });
   const { entries } = rebuilding.log;
-  const first = entries.findIndex((entry) => entry.kind === 'mark');
+  const marked = entries.findIndex((entry) => entry.kind === 'mark');
   const verdicts: Verdict[] = [];
   try {
-    for (const point of plan(entries, first, options.points, options.random)) {
+    for (const point of plan(entries, options.said === undefined ? marked : 0, options.points, options.random)) {
       const atStake = await rebuilding.image(point, image);
       const said = [...(options.said ?? []), ...entries.slice(0, point.entries).flatMap((entry) => (entry.kind === 'mark' ? [entry.text] : []))];
-      const claims = new Claims();
-      for (const line of said) claims.hear(line);
+      const claims = claimsOf(said);
       const verdict = { point, atStake, said, acknowledged: claims.acknowledged };
       await options.visit?.(image, verdict);
-      await mountCopy(disk.options.filesystem, image, mount);
-      const lies = await liesAfterRecovery(join(mount, JOURNAL), options.variant, claims).finally(() => unmount(mount));
+      const lies = await mounted(disk.options.filesystem, image, mount, () => options.judge(mount, claims, said));
       verdicts.push({ ...verdict, lies });
       if (verdicts.filter((one) => one.lies.length > 0).length >= (options.enough ?? Infinity)) break;
     }
@@ -91,8 +104,33 @@ export async function check(disk: LoggedDisk, directory: string, options: CheckO
   return verdicts;
 }
 
-/** Opens the journal as its next user would, appends to it, and reads everything. */
-async function liesAfterRecovery(path: string, variant: JournalVariant, claims: Claims): Promise<string[]> {
+/** The disk as its log leaves it, in a file, and all that was said. */
+export async function finalImage(disk: LoggedDisk, image: string): Promise<string[]> {
+  const rebuilding = new Rebuilding(disk, () => 0);
+  const { entries } = rebuilding.log;
+  await rebuilding.image({ entries: entries.length, fate: 'all' }, image);
+  rebuilding.close();
+  return entries.flatMap((entry) => (entry.kind === 'mark' ? [entry.text] : []));
+}
+
+/** Mounts an image for the time of `use`. */
+export async function mounted<T>(filesystem: FilesystemName, image: string, mount: string, use: () => Promise<T> | T): Promise<T> {
+  await mountCopy(filesystem, image, mount);
+  try {
+    return await use();
+  } finally {
+    await unmount(mount);
+  }
+}
+
+export function claimsOf(said: readonly string[]): Claims {
+  const claims = new Claims();
+  for (const line of said) claims.hear(line);
+  return claims;
+}
+
+/** Opens the journal as its next user would, appends to it, and reads everything: one line per lie. */
+export async function liesAfterRecovery(path: string, variant: JournalVariant, claims: Claims): Promise<string[]> {
   const lies: string[] = [];
   let first: number;
   let end: number;
