@@ -48,13 +48,14 @@ export class Appender {
   readonly #queue: Queued[] = [];
   #queuedBytes = 0;
   #streaming: Streaming | undefined;
+  #abandonedRecords = 0;
 
   constructor(control: ControlBlock, log: LogBuffer, options: AppenderOptions) {
     this.#control = control;
     this.#log = log;
     this.#options = options;
     this.#producer = new Producer(control, log, options.slot);
-    this.waiters = new DurableWaiters(control, options.threads, { poisoned: options.poisoned, onProgress: () => this.#drain() });
+    this.waiters = new DurableWaiters(control, options.threads, { poisoned: options.poisoned, onProgress: () => this.placeQueued() });
   }
 
   /** Bytes that wait for room in the log buffer. */
@@ -64,6 +65,16 @@ export class Appender {
 
   get queuedRecords(): number {
     return this.#queue.reduce((sum, queued) => sum + queued.records.length, 0);
+  }
+
+  /** Records whose appends were rejected while they waited for room. */
+  get abandonedRecords(): number {
+    return this.#abandonedRecords;
+  }
+
+  /** The last record that found no room needs a segment that is not in place. */
+  get lacksSegment(): boolean {
+    return this.#producer.lacksSegment;
   }
 
   append(record: RecordBytes, level: AckLevel): Promise<number> {
@@ -177,7 +188,7 @@ export class Appender {
   }
 
   /** Moves queued records into the log buffer as far as there is room; answers whether some still wait. */
-  #drain(): boolean {
+  placeQueued(): boolean {
     if (this.#queue.length === 0) return false;
     for (let next = this.#queue[0]; next !== undefined; next = this.#queue[0]) {
       // A range that is half copied is finished even if the journal was closed meanwhile: its owner waits for it.
@@ -226,6 +237,7 @@ export class Appender {
   #abandon(failure: Error): void {
     // A range that is half copied stays entered: nothing above it may ever be written.
     this.#streaming = undefined;
+    this.#abandonedRecords += this.queuedRecords;
     this.#queuedBytes = 0;
     for (const queued of this.#queue.splice(0)) queued.reject(failure);
   }

@@ -108,6 +108,8 @@ export class DurableWaiters {
   #lookUntil = 0;
   #waitSince = 0;
   #averageUs = 0;
+  /** Set when the event loop turns no more: waits for all that is pending. */
+  #block: (() => void) | undefined;
 
   constructor(control: ControlBlock, threads: Threads, hooks: WaiterHooks) {
     this.#control = control;
@@ -120,6 +122,17 @@ export class DurableWaiters {
 
   get pending(): number {
     return this.#durable.size + this.#written.size;
+  }
+
+  /** The process stays alive until this is durable. */
+  get heldThrough(): number {
+    return this.#holdThrough;
+  }
+
+  /** The event loop turns no more: `block` is called wherever something is to be waited for. */
+  blockFromNowOn(block: () => void): void {
+    this.#block = block;
+    this.#held = false;
   }
 
   /** Resolves with `end` when the watermark has reached it. */
@@ -164,6 +177,10 @@ export class DurableWaiters {
   }
 
   #begin(): void {
+    if (this.#block !== undefined) {
+      this.#block();
+      return;
+    }
     const first = !this.#held;
     if (first) {
       this.#held = true;

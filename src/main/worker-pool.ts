@@ -1,10 +1,10 @@
 /** Piscina pools as this library uses them: lasting threads that keep no process alive and can be ended at any moment. */
 import { Piscina } from 'piscina';
 import { ThreadStart } from '../platform/thread-start.js';
+import { endAtExit } from './at-exit.js';
 
 /** The pools of this thread that were not destroyed. */
-const pools = new Map<Piscina, ThreadStart>();
-let listening = false;
+const pools = new Map<Piscina, { readonly start: ThreadStart; readonly leave: () => void }>();
 
 /** A pool that starts up to `threads` threads as tasks need them. A thread that dies is not replaced before the next task. */
 export function createPool(workerUrl: URL, threads: number): Piscina {
@@ -23,19 +23,23 @@ export function createPool(workerUrl: URL, threads: number): Piscina {
   });
   // The pool reports a thread's death here too; an event nobody listens to would be thrown.
   pool.on('error', () => undefined);
-  pools.set(pool, start);
-  if (!listening) process.once('exit', endAll);
-  listening = true;
+  // The process ends, and its threads with it: none may be cut short in what must be finished.
+  const leave = endAtExit({
+    end: () => {
+      start.endSync(pool.threads.length);
+    },
+    resume: () => {
+      start.resume();
+    },
+  });
+  pools.set(pool, { start, leave });
   return pool;
 }
 
 export async function destroyPool(pool: Piscina): Promise<void> {
-  await pools.get(pool)?.end(pool.threads.length);
+  const known = pools.get(pool);
+  await known?.start.end(pool.threads.length);
+  known?.leave();
   pools.delete(pool);
   await pool.destroy();
-}
-
-/** The process ends, and its threads with it: none may be cut short in what must be finished. */
-function endAll(): void {
-  for (const [pool, start] of pools) start.endSync(pool.threads.length);
 }
