@@ -1,6 +1,9 @@
 /** Piscina pools as this library uses them: lasting threads that keep no process alive and can be ended at any moment. */
+import type { MessagePort } from 'node:worker_threads';
 import { Piscina } from 'piscina';
+import { JournalError } from '../platform/errors.js';
 import { ThreadStart } from '../platform/thread-start.js';
+import type { Outcome, WorkerTask } from '../workers/protocol/messages.js';
 import { endAtExit } from './at-exit.js';
 
 /** The pools of this thread that were not destroyed. */
@@ -34,6 +37,30 @@ export function createPool(workerUrl: URL, threads: number): Piscina {
   });
   pools.set(pool, { start, leave });
   return pool;
+}
+
+/**
+ * Runs a task on a pool's thread. Rejects when that thread ends: nobody knows then how far it came.
+ *
+ * A pool whose last thread ends before it has even taken its task would keep the task for ever; such a pool is destroyed,
+ * and `lost` called.
+ */
+export async function runTask<T>(pool: Piscina, task: WorkerTask, transferList: MessagePort[], lost: () => void): Promise<Outcome<T>> {
+  const running = pool.run(task, { transferList }) as Promise<Outcome<T>>;
+  const watched = [...pool.threads];
+  const onExit = (): void => {
+    if (pool.threads.length > 0 || pool.queueSize === 0) return;
+    lost();
+    void destroyPool(pool);
+  };
+  for (const thread of watched) thread.once('exit', onExit);
+  try {
+    return await running;
+  } catch (cause) {
+    throw new JournalError('TIDEMARK_WORKER_DIED', 'a worker thread ended before it had done its task', { cause });
+  } finally {
+    for (const thread of watched) thread.off('exit', onExit);
+  }
 }
 
 export async function destroyPool(pool: Piscina): Promise<void> {
