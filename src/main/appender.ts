@@ -23,6 +23,8 @@ export interface AppenderOptions {
   readonly failure: () => Error | undefined;
   /** The reason why nothing becomes durable any more, if there is one. */
   readonly poisoned: () => Error | undefined;
+  /** Poisons the journal if its writer's thread has ended; for a thread that nobody tells. */
+  readonly watchWriter: (() => void) | undefined;
 }
 
 /** Most bytes that a large record copies before the event loop gets its turn. */
@@ -55,7 +57,9 @@ export class Appender {
     this.#log = log;
     this.#options = options;
     this.#producer = new Producer(control, log, options.slot);
-    this.waiters = new DurableWaiters(control, options.threads, { poisoned: options.poisoned, onProgress: () => this.placeQueued() });
+    this.waiters = new DurableWaiters(control, options.threads, {
+      poisoned: options.poisoned, watchWriter: options.watchWriter, onProgress: () => this.placeQueued(),
+    });
   }
 
   /** Bytes that wait for room in the log buffer. */

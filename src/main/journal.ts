@@ -151,6 +151,8 @@ export class Journal {
     };
     this.#appender = new Appender(control, new LogBuffer(log), {
       path, slot: this.#slot, threads, queueBytesMax, whenQueueFull, failure: () => this.#failure.any(), poisoned: () => this.#failure.poisoned(),
+      // The opener hears of it by itself; where that is a thread that has ended too, nobody is left to tell.
+      watchWriter: this.#owner === undefined ? () => { this.#failure.watchWriter(threads); } : undefined,
     });
     this.#exitDrain = new ExitDrain(control, this.#appender, {
       path, exitDrainMs, threads,

@@ -63,7 +63,9 @@ export type Deed =
   /** Starts a thread that attaches, and calls process.exit() when that has published. */
   | 'exit-above'
   /** Opens the journal itself, appends and calls process.exit(), or leaves that to the main thread. */
-  | 'open-exit' | 'open-stay';
+  | 'open-exit' | 'open-stay'
+  /** Opens it and shares it. */
+  | 'open-share';
 
 export interface EndsThread {
   readonly deed: Deed;
@@ -121,6 +123,10 @@ async function perform(given: EndsThread): Promise<void> {
   } else {
     const journal = await Journal.open(given.path ?? '', { ...given.options, scheduler: new IoScheduler({ backend: given.backend ?? 'blocking' }) });
     const claimant = new Claimant(journal, thread);
+    if (deed === 'open-share') {
+      parentPort?.postMessage(journal.share());
+      return;
+    }
     await claimant.appendMany(20);
     void claimant.appendMany(50);
     if (deed === 'open-exit') process.exit(0);

@@ -1,7 +1,7 @@
 /** Programs and threads that end in different ways, with a journal open: see {@link Claimant} for what they tell. */
 import { subscribe } from 'node:diagnostics_channel';
 import { Worker } from 'node:worker_threads';
-import { IoScheduler, Journal, type Backend, type JournalOptions, type Layout } from 'tidemark';
+import { IoScheduler, Journal, type Backend, type JournalOptions, type Layout, type SharedJournalHandle } from 'tidemark';
 import { Claimant, say, type Deed, type EndsThread } from './ends-thread.js';
 import { failureOf, report, taskOf } from './report.js';
 
@@ -185,7 +185,22 @@ async function fileWorkerDies(): Promise<void> {
   tell({ later, close: await codeOf(journal.close()) });
 }
 
-const opener = (deed: Deed): Worker => start(deed, 1, { path: task.path, backend: task.backend, options: { layout: task.layout, segmentBytes: 256 * 1024, exitDrainMs: PATIENT_MS, ...task.options } });
+function opener(deed: Deed): Worker {
+  const options: JournalOptions = { layout: task.layout, segmentBytes: 256 * 1024, exitDrainMs: PATIENT_MS, ...task.options };
+  return start(deed, 1, { path: task.path, backend: task.backend, options });
+}
+
+/** The opener's thread ends, and the writer's with it, while this thread is attached. */
+async function openerDies(): Promise<void> {
+  const thread = opener('open-share');
+  const journal = Journal.attach((await once(thread, 'message')) as SharedJournalHandle);
+  const pending = new Claimant(journal, 0).appendMany(task.pending);
+  await thread.terminate();
+  const ended = performance.now();
+  await pending;
+  const rejectedMs = performance.now() - ended;
+  tell({ rejectedMs, later: await codeOf(journal.append('later')), close: await codeOf(journal.close()) });
+}
 
 const ENDINGS = {
   'natural': () => withPending(() => undefined),
@@ -230,6 +245,7 @@ const ENDINGS = {
   'writer': writerDies,
   'helper': helperDies,
   'file-worker': fileWorkerDies,
+  'opener-dies': openerDies,
   'opener-exits': async () => {
     await once(opener('open-exit'), 'exit');
   },
