@@ -30,6 +30,7 @@ export class ExitDrain implements AtExit {
   #abandonedBefore = 0;
   #finished = true;
   #waited = false;
+  #warned = false;
 
   constructor(control: ControlBlock, appender: Appender, options: ExitDrainOptions) {
     this.#control = control;
@@ -103,7 +104,9 @@ export class ExitDrain implements AtExit {
     const pendingBytes = Math.max(0, this.#target - durableLsn);
     const queuedRecords = this.#appender.queuedRecords + this.#appender.abandonedRecords - this.#abandonedBefore;
     report('exitDrain', { path, drained, ...(!drained && { reason: outcome }), durableLsn, pendingBytes, queuedRecords, tookMs });
-    if (drained) return;
+    // Once: after a bound that has passed, every append in a handler of exit comes here.
+    if (drained || this.#warned) return;
+    this.#warned = true;
     const lost = `${pendingBytes} bytes behind LSN ${durableLsn} may be lost, ${queuedRecords} records found no place`;
     // A process warning would be printed in a turn that never comes.
     try {

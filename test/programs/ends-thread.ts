@@ -76,6 +76,16 @@ export interface EndsThread {
   readonly options?: JournalOptions;
 }
 
+/**
+ * Waits until all threads of a scheduler run: one that is ended while it loads takes the process with it. A second journal
+ * is seated on the second writer.
+ */
+export async function allLoaded(scheduler: IoScheduler, path: string): Promise<void> {
+  const other = await Journal.open(`${path}-other`, { scheduler, preallocate: 0 });
+  await other.append('a record');
+  await other.close();
+}
+
 /** The slot that attaching claimed: the highest one with an owner. */
 function ownSlot(control: ControlBlock): number {
   const free = control.claimSlot(-1, () => true);
@@ -102,6 +112,8 @@ async function attached({ deed, thread }: EndsThread, handle: SharedJournalHandl
     await claimant.append();
     parentPort?.postMessage('done');
   } else if (deed === 'publish') {
+    // Whatever is loaded for the first append is loaded then.
+    await claimant.append();
     void claimant.appendMany(50);
     parentPort?.postMessage('done');
   } else if (deed === 'exit-queued') {
@@ -121,7 +133,10 @@ async function perform(given: EndsThread): Promise<void> {
   } else if (handle !== undefined) {
     await attached(given, handle);
   } else {
-    const journal = await Journal.open(given.path ?? '', { ...given.options, scheduler: new IoScheduler({ backend: given.backend ?? 'blocking' }) });
+    const { path = '', backend = 'blocking', options } = given;
+    const scheduler = new IoScheduler({ backend, fileWorkers: 1 });
+    const journal = await Journal.open(path, { ...options, scheduler });
+    await allLoaded(scheduler, path);
     const claimant = new Claimant(journal, thread);
     if (deed === 'open-share') {
       parentPort?.postMessage(journal.share());

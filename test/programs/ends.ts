@@ -2,7 +2,7 @@
 import { subscribe } from 'node:diagnostics_channel';
 import { Worker } from 'node:worker_threads';
 import { IoScheduler, Journal, type Backend, type JournalOptions, type Layout, type SharedJournalHandle } from 'tidemark';
-import { Claimant, say, type Deed, type EndsThread } from './ends-thread.js';
+import { allLoaded, Claimant, say, type Deed, type EndsThread } from './ends-thread.js';
 import { failureOf, report, taskOf } from './report.js';
 
 export interface EndsTask {
@@ -163,12 +163,12 @@ async function rejected(journal: Journal, pending: Promise<void>): Promise<void>
   tell({ rejectedMs, later, close, reopen });
 }
 
-/** The third thread, after the writer and the file worker, helps the writer. It may not be loaded yet. */
+/** The third thread, after the writer and the file worker, helps the writer. */
 async function helperDies(): Promise<void> {
   const journal = await open();
   const claimant = new Claimant(journal, 0);
   await claimant.appendMany(task.before);
-  while (workers.length < 3) await new Promise((resolve) => setImmediate(resolve));
+  await allLoaded(scheduler, task.path);
   await workers[2]?.terminate();
   await claimant.appendMany(task.pending, task.bytes);
   tell({ close: await codeOf(journal.close()) });
@@ -176,10 +176,9 @@ async function helperDies(): Promise<void> {
 
 async function fileWorkerDies(): Promise<void> {
   await scheduler.backend();
-  const opening = codeOf(open());
-  while (workers.length < 2) await new Promise((resolve) => setImmediate(resolve));
-  await workers[1]?.terminate();
-  const later = await opening;
+  // At once, before it loads anything.
+  process.once('worker', (worker) => void worker.terminate());
+  const later = await codeOf(open());
   const journal = await open();
   await new Claimant(journal, 0).appendMany(task.before);
   tell({ later, close: await codeOf(journal.close()) });
@@ -214,6 +213,10 @@ const ENDINGS = {
       void claimant.append();
       void claimant.append(100_000);
     });
+    process.exit(7);
+  }),
+  'append-too-late': () => withPending((claimant) => {
+    process.on('exit', () => void claimant.appendMany(3));
     process.exit(7);
   }),
   'exit-beside': besideAnother,
