@@ -99,6 +99,7 @@ const CASES: readonly Case[] = [
   })),
   { name: "the writer's thread is terminated", ending: 'writer', pending: 100, ends: 0, holds: 'acknowledged', rejected: 'TIDEMARK_POISONED/TIDEMARK_WORKER_DIED', facts: { later: 'TIDEMARK_POISONED', close: 'done', reopen: 'done' } },
   { name: 'a helping writer is terminated', ending: 'helper', layout: 'segments', backend: 'blocking', pending: 200, bytes: 20_000, ends: 0, holds: 'all', facts: { close: 'done' } },
+  { name: "the writer's thread is terminated while it starts", layout: 'segments', ending: 'starting-writer', ends: 0, holds: 'all', facts: { later: 'TIDEMARK_WORKER_DIED', close: 'done' } },
   { name: 'a file worker is terminated while it opens', ending: 'file-worker', ends: 0, holds: 'all', facts: { later: 'TIDEMARK_WORKER_DIED', close: 'done' } },
   { name: 'the opener is a thread that is terminated', ending: 'opener-dies', options: { groupCommitWindow: LONG_WINDOW_US }, pending: 20, ends: 0, holds: 'a part', rejected: 'TIDEMARK_POISONED/TIDEMARK_WORKER_DIED', facts: { later: 'TIDEMARK_POISONED', close: 'done' } },
   { name: 'the opener is a thread that calls process.exit()', ending: 'opener-exits', options: PENDING, ends: 0, holds: 'all' },

@@ -174,8 +174,8 @@ async function helperDies(): Promise<void> {
   tell({ close: await codeOf(journal.close()) });
 }
 
-async function fileWorkerDies(): Promise<void> {
-  await scheduler.backend();
+/** The next thread that starts: the writer's, or a file worker. */
+async function starterDies(): Promise<void> {
   // At once, before it loads anything.
   process.once('worker', (worker) => void worker.terminate());
   const later = await codeOf(open());
@@ -247,7 +247,11 @@ const ENDINGS = {
   'entering-producer': () => producerDies('enter'),
   'writer': writerDies,
   'helper': helperDies,
-  'file-worker': fileWorkerDies,
+  'starting-writer': starterDies,
+  'file-worker': async () => {
+    await scheduler.backend();
+    await starterDies();
+  },
   'opener-dies': openerDies,
   'opener-exits': async () => {
     await once(opener('open-exit'), 'exit');
