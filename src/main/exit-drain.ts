@@ -1,7 +1,7 @@
 /** A journal at the end of the process: what was appended is waited for, blocking, within a bound. */
 import { writeSync } from 'node:fs';
 import type { Threads } from '../platform/platform.js';
-import { POISON, type ControlBlock } from '../workers/protocol/control-block.js';
+import type { ControlBlock } from '../workers/protocol/control-block.js';
 import type { Appender } from './appender.js';
 import { drainAtExit, type AtExit } from './at-exit.js';
 import { report } from './diagnostics.js';
@@ -28,6 +28,8 @@ export class ExitDrain implements AtExit {
   /** All threads had reserved so much. */
   #reserved = 0;
   #abandonedBefore = 0;
+  /** The watermarks at the last look. */
+  #seen = { durableLsn: 0, releasedLsn: 0 };
   #finished = true;
   #waited = false;
   #warned = false;
@@ -55,7 +57,9 @@ export class ExitDrain implements AtExit {
 
   advance(tookMs: number): boolean {
     if (this.#finished) return true;
-    const ownPending = this.#appender.waiters.pending > 0 || this.#appender.queuedRecords > 0;
+    const { durableLsn, releasedLsn } = this.#control;
+    this.#seen = { durableLsn, releasedLsn };
+    const ownPending = this.#appender.waiters.heldThrough > durableLsn || this.#appender.queuedRecords > 0;
     const waits = this.#appender.placeQueued();
     const outcome = this.#outcome(waits, tookMs);
     if (outcome === undefined) {
@@ -70,7 +74,8 @@ export class ExitDrain implements AtExit {
   }
 
   sleep(boundMs: number): void {
-    this.#control.sleepBlocking(() => this.#isDurable, boundMs);
+    const { durableLsn, releasedLsn } = this.#seen;
+    this.#control.sleepBlocking(() => this.#control.durableLsn > durableLsn || this.#control.releasedLsn > releasedLsn, boundMs);
   }
 
   /** All that is waited for: what was reserved at the beginning, and what this thread had in its queue. */
@@ -86,9 +91,11 @@ export class ExitDrain implements AtExit {
   #outcome(waits: boolean, tookMs: number): string | undefined {
     const { exitDrainMs, poisoned, spaceEnd, threads } = this.#options;
     // The failure first: the watermark does not move after it.
-    const failed = this.#control.poisonKind !== POISON.none;
-    if (this.#isDurable && !waits) return this.#appender.abandonedRecords > this.#abandonedBefore ? 'the disk is full' : 'drained';
-    if (failed) return poisoned()?.message ?? 'the journal is poisoned';
+    const failure = poisoned();
+    const abandoned = this.#appender.abandonedRecords > this.#abandonedBefore;
+    if (this.#isDurable && !waits && !abandoned) return 'drained';
+    if (failure !== undefined) return failure.message;
+    if (this.#isDurable && !waits) return this.#control.diskFull ? 'the disk is full' : 'it was closed by its opener';
     // Whoever would make a further segment waits for this thread's event loop.
     const noSegment = waits && this.#appender.lacksSegment && this.#control.spaceEnd >= spaceEnd();
     if (this.#isDurable && noSegment) return 'no further segment is in place';
