@@ -23,6 +23,8 @@ export interface AppenderOptions {
   readonly failure: () => Error | undefined;
   /** The reason why nothing becomes durable any more, if there is one. */
   readonly poisoned: () => Error | undefined;
+  /** Poisons the journal if its writer's thread has ended; for a thread that nobody tells. */
+  readonly watchWriter: (() => void) | undefined;
 }
 
 /** Most bytes that a large record copies before the event loop gets its turn. */
@@ -48,13 +50,16 @@ export class Appender {
   readonly #queue: Queued[] = [];
   #queuedBytes = 0;
   #streaming: Streaming | undefined;
+  #abandonedRecords = 0;
 
   constructor(control: ControlBlock, log: LogBuffer, options: AppenderOptions) {
     this.#control = control;
     this.#log = log;
     this.#options = options;
     this.#producer = new Producer(control, log, options.slot);
-    this.waiters = new DurableWaiters(control, options.threads, { poisoned: options.poisoned, onProgress: () => this.#drain() });
+    this.waiters = new DurableWaiters(control, options.threads, {
+      poisoned: options.poisoned, watchWriter: options.watchWriter, onProgress: () => this.placeQueued(),
+    });
   }
 
   /** Bytes that wait for room in the log buffer. */
@@ -64,6 +69,16 @@ export class Appender {
 
   get queuedRecords(): number {
     return this.#queue.reduce((sum, queued) => sum + queued.records.length, 0);
+  }
+
+  /** Records whose appends were rejected while they waited for room. */
+  get abandonedRecords(): number {
+    return this.#abandonedRecords;
+  }
+
+  /** The last record that found no room needs a segment that is not in place. */
+  get lacksSegment(): boolean {
+    return this.#producer.lacksSegment;
   }
 
   append(record: RecordBytes, level: AckLevel): Promise<number> {
@@ -177,7 +192,7 @@ export class Appender {
   }
 
   /** Moves queued records into the log buffer as far as there is room; answers whether some still wait. */
-  #drain(): boolean {
+  placeQueued(): boolean {
     if (this.#queue.length === 0) return false;
     for (let next = this.#queue[0]; next !== undefined; next = this.#queue[0]) {
       // A range that is half copied is finished even if the journal was closed meanwhile: its owner waits for it.
@@ -226,6 +241,7 @@ export class Appender {
   #abandon(failure: Error): void {
     // A range that is half copied stays entered: nothing above it may ever be written.
     this.#streaming = undefined;
+    this.#abandonedRecords += this.queuedRecords;
     this.#queuedBytes = 0;
     for (const queued of this.#queue.splice(0)) queued.reject(failure);
   }

@@ -12,7 +12,7 @@ import { selectPlatform } from '../platform/select.js';
 import type { RemoteWriter } from '../workers/entry.js';
 import { endpointOf } from '../workers/protocol/endpoint.js';
 import { valueOf, type Attached, type Outcome, type StartWriterTask, type WriterControl, type WriterStarted, type WriteSideRequest } from '../workers/protocol/messages.js';
-import { createPool, destroyPool } from './worker-pool.js';
+import { createPool, destroyPool, runTask } from './worker-pool.js';
 
 export interface DedicatedWorkerOptions {
   readonly workerUrl: URL;
@@ -41,7 +41,7 @@ export class DedicatedWorker {
     const { role, sqpoll, ringEntries, team } = options;
     const task: StartWriterTask = { role, port: port2, sqpoll, ringEntries, team };
     try {
-      const outcome = (await pool.run(task, { transferList: [port2] })) as Outcome<WriterStarted>;
+      const outcome = await runTask<WriterStarted>(pool, task, [port2], () => undefined);
       return new DedicatedWorker(options, pool, port1, valueOf(outcome));
     } catch (error) {
       port1.close();

@@ -9,6 +9,7 @@
  * | `tidemark:journal:segment` | `{ path, base, origin }` a segment was put in place: recycled, zeroed or plain |
  * | `tidemark:journal:trim` | `{ path, before }` a segment was trimmed: the log now begins at LSN `before` |
  * | `tidemark:journal:space` | `{ path, error }` no room for a further segment; once, until there is room again |
+ * | `tidemark:journal:exit-drain` | `{ path, drained, reason, durableLsn, pendingBytes, queuedRecords, tookMs }` at exit |
  * | `tidemark:journal:close` | `{ path, end }` |
  */
 import { channel } from 'node:diagnostics_channel';
@@ -20,6 +21,7 @@ const channels = {
   segment: channel('tidemark:journal:segment'),
   trim: channel('tidemark:journal:trim'),
   space: channel('tidemark:journal:space'),
+  exitDrain: channel('tidemark:journal:exit-drain'),
   close: channel('tidemark:journal:close'),
 } as const;
 

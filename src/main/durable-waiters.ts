@@ -15,6 +15,8 @@ const WORTH_LOOKING_US = 400;
 /** Weight of the newest wait in the running average. */
 const AVERAGE_WEIGHT = 0.1;
 const KEEP_ALIVE_MS = 2 ** 30;
+/** While something is pending, the writer's thread is looked after this often, where nobody would tell of its end. */
+const WATCH_MS = 500;
 
 interface Settle {
   readonly resolve: (lsn: number) => void;
@@ -87,6 +89,8 @@ export interface WaiterHooks {
   readonly poisoned: () => Error | undefined;
   /** Called after each look: room may have appeared for queued records. Answers whether some still wait. */
   readonly onProgress: () => boolean;
+  /** Sees to it that the end of the writer's thread is noticed. Missing where that is told. */
+  readonly watchWriter?: (() => void) | undefined;
 }
 
 export class DurableWaiters {
@@ -108,18 +112,34 @@ export class DurableWaiters {
   #lookUntil = 0;
   #waitSince = 0;
   #averageUs = 0;
+  /** Set when the event loop turns no more: waits for all that is pending. */
+  #block: (() => void) | undefined;
 
   constructor(control: ControlBlock, threads: Threads, hooks: WaiterHooks) {
     this.#control = control;
     this.#threads = threads;
     this.#hooks = hooks;
     this.#durableSeen = control.durableLsn;
-    this.#keepAlive = setInterval(() => undefined, KEEP_ALIVE_MS);
+    const { watchWriter } = hooks;
+    this.#keepAlive = setInterval(() => {
+      if (this.#held) watchWriter?.();
+    }, watchWriter === undefined ? KEEP_ALIVE_MS : WATCH_MS);
     this.#keepAlive.unref();
   }
 
   get pending(): number {
     return this.#durable.size + this.#written.size;
+  }
+
+  /** The process stays alive until this is durable. */
+  get heldThrough(): number {
+    return this.#holdThrough;
+  }
+
+  /** The event loop turns no more: `block` is called wherever something is to be waited for. */
+  blockFromNowOn(block: () => void): void {
+    this.#block = block;
+    this.#held = false;
   }
 
   /** Resolves with `end` when the watermark has reached it. */
@@ -164,6 +184,10 @@ export class DurableWaiters {
   }
 
   #begin(): void {
+    if (this.#block !== undefined) {
+      this.#block();
+      return;
+    }
     const first = !this.#held;
     if (first) {
       this.#held = true;

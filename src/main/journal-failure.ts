@@ -1,6 +1,7 @@
 /** Why a journal can do no more: poisoned, with the cause, or closed. */
 import { ioError } from '../platform/errno.js';
 import { JournalError } from '../platform/errors.js';
+import type { Threads } from '../platform/platform.js';
 import { type ControlBlock, POISON } from '../workers/protocol/control-block.js';
 import { report } from './diagnostics.js';
 
@@ -21,6 +22,12 @@ export class JournalFailure {
   workerDied(cause: Error): void {
     this.#death = cause;
     this.#control.poison(POISON.workerDied);
+  }
+
+  /** Looks whether the writer thread lives, on behalf of a thread that is not told. */
+  watchWriter(threads: Threads): void {
+    const { writerThread } = this.#control;
+    if (writerThread !== 0 && !threads.isAlive(writerThread)) this.#control.poison(POISON.workerDied);
   }
 
   /** Why nothing becomes durable any more, if that is so. */

@@ -54,6 +54,11 @@ export interface JournalOptions {
   readonly queueBytesMax?: number;
   /** Beyond `queueBytesMax`: `wait` keeps the caller's memory until there is room, `throw` rejects. Default `wait`. */
   readonly whenQueueFull?: 'wait' | 'throw';
+  /**
+   * Milliseconds that the end of the process by `process.exit()` or an uncaught exception waits, blocking, until what was
+   * appended is durable, 0 to 60,000; 0: it does not wait. Default 1000.
+   */
+  readonly exitDrainMs?: number;
   /** The threads that serve it. Default: the shared `defaultScheduler()`. */
   readonly scheduler?: IoScheduler;
 }
@@ -82,11 +87,12 @@ export interface ResolvedJournalOptions extends SupplyOptions {
   readonly ack: AckLevel;
   readonly queueBytesMax: number;
   readonly whenQueueFull: 'wait' | 'throw';
+  readonly exitDrainMs: number;
 }
 
 const KEYS = [
   'layout', 'create', 'mode', 'direct', 'preallocate', 'logBufferBytes', 'groupCommitWindow', 'ack', 'queueBytesMax',
-  'whenQueueFull', 'scheduler', 'segmentBytes', 'queueDepth', 'spareSegments', 'retainBytes', 'retainSegments', 'retainMs', 'newSegments',
+  'whenQueueFull', 'exitDrainMs', 'scheduler', 'segmentBytes', 'queueDepth', 'spareSegments', 'retainBytes', 'retainSegments', 'retainMs', 'newSegments',
 ] as const;
 
 const MIB = 1024 * 1024;
@@ -114,5 +120,6 @@ export function journalOptions(options: JournalOptions): ResolvedJournalOptions 
     ack: oneOf('ack', options.ack, 'durable', ['buffered', 'written', 'durable']),
     queueBytesMax: integer('queueBytesMax', options.queueBytesMax, 64 * MIB, 0, 2 ** 40),
     whenQueueFull: oneOf('whenQueueFull', options.whenQueueFull, 'wait', ['wait', 'throw']),
+    exitDrainMs: integer('exitDrainMs', options.exitDrainMs, 1000, 0, 60_000),
   };
 }

@@ -33,6 +33,7 @@ export interface SharedJournalHandle {
   readonly ack: AckLevel;
   readonly queueBytesMax: number;
   readonly whenQueueFull: 'wait' | 'throw';
+  readonly exitDrainMs: number;
   readonly backend: JournalBackend;
   readonly directActive: boolean;
   readonly directReason: string;

@@ -1,5 +1,6 @@
 /** The journal: what a program appends to. See docs/architecture.md for the way of a record. */
 import { resolve as resolvePath } from 'node:path';
+import { isMainThread } from 'node:worker_threads';
 import { JournalError, NotSupportedError } from '../platform/errors.js';
 import { alignmentSkip } from '../platform/ffi.js';
 import type { Advice } from '../platform/platform.js';
@@ -9,6 +10,7 @@ import { LOG_BUFFER_ALIGNMENT, LogBuffer, type RecordBytes, type SharedLogBuffer
 import type { Detached, RepairReport } from '../workers/protocol/messages.js';
 import { Appender, type AckLevel } from './appender.js';
 import { report } from './diagnostics.js';
+import { ExitDrain } from './exit-drain.js';
 import { Followers, followJournal, type FollowOptions } from './follow.js';
 import { JournalFailure } from './journal-failure.js';
 import { ADVICE, journalOptions, type JournalOptions, type ResolvedJournalOptions } from './journal-options.js';
@@ -48,6 +50,7 @@ export class Journal {
   readonly #slot: number;
   readonly #failure: JournalFailure;
   readonly #followers: Followers;
+  readonly #exitDrain: ExitDrain;
   #handle: SharedJournalHandle;
   readonly #owner: Owner | undefined;
   #closing: Promise<void> | undefined;
@@ -86,6 +89,7 @@ export class Journal {
       journal.#handle = { ...journal.#handle, backend: journal.#backend };
       storage.attached({ writer: seat, id });
     } catch (error) {
+      if (journal !== undefined) journal.#exitDrain.end();
       seat?.leave();
       await storage.close(undefined, undefined);
       throw error;
@@ -121,7 +125,7 @@ export class Journal {
 
   private constructor(
     path: string,
-    options: Pick<ResolvedJournalOptions, 'ack' | 'queueBytesMax' | 'whenQueueFull'>,
+    options: Pick<ResolvedJournalOptions, 'ack' | 'queueBytesMax' | 'whenQueueFull' | 'exitDrainMs'>,
     control: ControlBlock,
     log: SharedLogBuffer,
     from: Owner | SharedJournalHandle,
@@ -140,13 +144,21 @@ export class Journal {
       throw new JournalError('TIDEMARK_TOO_MANY_PRODUCERS', `journal '${path}' has 64 threads appending, the most there can be`, { path });
     }
     this.#followers = new Followers(control, this.#slot, () => this.#owner?.storage.followersMoved());
-    const { ack, queueBytesMax, whenQueueFull } = options;
+    const { ack, queueBytesMax, whenQueueFull, exitDrainMs } = options;
     this.#handle = {
-      kind: 'tidemark-journal', version: 1, path, control: control.buffer, log, ack, queueBytesMax, whenQueueFull,
+      kind: 'tidemark-journal', version: 1, path, control: control.buffer, log, ack, queueBytesMax, whenQueueFull, exitDrainMs,
       backend: this.#backend, directActive: this.directActive, directReason: this.directReason,
     };
     this.#appender = new Appender(control, new LogBuffer(log), {
       path, slot: this.#slot, threads, queueBytesMax, whenQueueFull, failure: () => this.#failure.any(), poisoned: () => this.#failure.poisoned(),
+      // The opener hears of it by itself; where that is a thread that has ended too, nobody is left to tell.
+      watchWriter: this.#owner === undefined ? () => { this.#failure.watchWriter(threads); } : undefined,
+    });
+    this.#exitDrain = new ExitDrain(control, this.#appender, {
+      path, exitDrainMs, threads,
+      untilDurable: isMainThread || this.#owner !== undefined,
+      spaceEnd: () => this.#owner?.storage.spaceEnd ?? Infinity,
+      poisoned: () => this.#failure.poisoned(),
     });
   }
 
@@ -365,6 +377,7 @@ export class Journal {
 
   #end(): void {
     this.#ended = true;
+    this.#exitDrain.end();
     this.#control.freeSlotIfIdle(this.#slot);
     this.#appender.waiters.dispose();
   }

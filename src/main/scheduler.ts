@@ -6,7 +6,7 @@
 import PQueue from 'p-queue';
 import type { Piscina } from 'piscina';
 import { JournalError, NotSupportedError } from '../platform/errors.js';
-import { valueOf, type BackendKind, type FileTask, type Outcome, type Sealing } from '../workers/protocol/messages.js';
+import { valueOf, type BackendKind, type FileTask, type Sealing } from '../workers/protocol/messages.js';
 import { TEAM_BYTES } from '../workers/write-team.js';
 import type { DedicatedWorker, DedicatedWorkerOptions } from './dedicated-worker.js';
 import { report } from './diagnostics.js';
@@ -79,7 +79,7 @@ export class IoScheduler {
   readonly #writers: Writer[] = [];
   /** The blocking writers help each other through it. */
   readonly #team = new SharedArrayBuffer(TEAM_BYTES);
-  #filePool: Promise<Piscina> | undefined;
+  #filePool: Piscina | undefined;
   readonly #fileLane: PQueue;
   #closing: Promise<void> | undefined;
 
@@ -107,9 +107,13 @@ export class IoScheduler {
 
   /** Runs a task on a file worker. */
   async runFileTask<T>(task: FileTask): Promise<T> {
-    this.#filePool ??= import('./worker-pool.js').then(({ createPool }) => createPool(this.#workerUrl, this.#fileWorkers));
-    const pool = await this.#filePool;
-    const outcome = await this.#fileLane.add(() => pool.run(task) as Promise<Outcome<T>>);
+    const { createPool, runTask } = await import('./worker-pool.js');
+    const outcome = await this.#fileLane.add(() => {
+      const pool = (this.#filePool ??= createPool(this.#workerUrl, this.#fileWorkers));
+      return runTask<T>(pool, task, [], () => {
+        this.#filePool = undefined;
+      });
+    });
     return valueOf(outcome);
   }
 
@@ -141,7 +145,7 @@ export class IoScheduler {
     await Promise.allSettled(this.#writers.flatMap(({ tenants }) => [...tenants].map((tenant) => tenant.close())));
     await this.#fileLane.onIdle();
     for (const { worker } of this.#writers.splice(0)) await worker.then((started) => started.shutDown()).catch(() => undefined);
-    const pool = await this.#filePool;
+    const pool = this.#filePool;
     if (pool !== undefined) await (await import('./worker-pool.js')).destroyPool(pool);
   }
 

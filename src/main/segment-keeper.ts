@@ -84,6 +84,11 @@ export class SegmentKeeper {
     return this.#filled[0]?.base ?? this.#inPlace[0]?.base ?? this.#lastBase + this.#making.segmentBytes;
   }
 
+  /** End of the last segment that was handed to the writer. */
+  get spaceEnd(): number {
+    return this.#lastBase + this.#making.segmentBytes;
+  }
+
   start(seat: Seat): void {
     this.#seat = seat;
     void this.#retain();

@@ -64,6 +64,10 @@ export class SegmentStorage implements JournalStorage {
     return this.#keeper.firstBase + SEGMENT_HEADER_BYTES;
   }
 
+  get spaceEnd(): number {
+    return this.#keeper.spaceEnd;
+  }
+
   writeSide(id: number, groupCommitWindowUs: number): { request: WriteSideRequest; transfer: MessagePort[] } {
     const { port1, port2 } = new MessageChannel();
     this.#news = port1;

@@ -46,6 +46,8 @@ export interface JournalStorage {
   readonly sectorBytes: number;
   /** LSN of the place of the oldest record. */
   readonly firstLsn: number;
+  /** End of the segments that the writer has, or is being handed. */
+  readonly spaceEnd: number;
   /** What the writer thread needs, and what of it moves there. */
   writeSide(id: number, groupCommitWindowUs: number): { request: WriteSideRequest; transfer: MessagePort[] };
   /** The writer thread has it. */
@@ -91,6 +93,7 @@ export class FileStorage implements JournalStorage {
   readonly opened: OpenedFile;
   readonly log: SharedLogBuffer;
   readonly firstLsn = 0;
+  readonly spaceEnd = Infinity;
   readonly #request: StorageRequest;
   #seat: Seat | undefined;
 

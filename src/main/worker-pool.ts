@@ -1,10 +1,13 @@
 /** Piscina pools as this library uses them: lasting threads that keep no process alive and can be ended at any moment. */
+import type { MessagePort } from 'node:worker_threads';
 import { Piscina } from 'piscina';
+import { JournalError } from '../platform/errors.js';
 import { ThreadStart } from '../platform/thread-start.js';
+import type { Outcome, WorkerTask } from '../workers/protocol/messages.js';
+import { endAtExit } from './at-exit.js';
 
 /** The pools of this thread that were not destroyed. */
-const pools = new Map<Piscina, ThreadStart>();
-let listening = false;
+const pools = new Map<Piscina, { readonly start: ThreadStart; readonly leave: () => void }>();
 
 /** A pool that starts up to `threads` threads as tasks need them. A thread that dies is not replaced before the next task. */
 export function createPool(workerUrl: URL, threads: number): Piscina {
@@ -23,19 +26,47 @@ export function createPool(workerUrl: URL, threads: number): Piscina {
   });
   // The pool reports a thread's death here too; an event nobody listens to would be thrown.
   pool.on('error', () => undefined);
-  pools.set(pool, start);
-  if (!listening) process.once('exit', endAll);
-  listening = true;
+  // The process ends, and its threads with it: none may be cut short in what must be finished.
+  const leave = endAtExit({
+    end: () => {
+      start.endSync(pool.threads.length);
+    },
+    resume: () => {
+      start.resume();
+    },
+  });
+  pools.set(pool, { start, leave });
   return pool;
 }
 
-export async function destroyPool(pool: Piscina): Promise<void> {
-  await pools.get(pool)?.end(pool.threads.length);
-  pools.delete(pool);
-  await pool.destroy();
+/**
+ * Runs a task on a pool's thread. Rejects when that thread ends: nobody knows then how far it came.
+ *
+ * A pool whose last thread ends before it has even taken its task would keep the task for ever; such a pool is destroyed,
+ * and `lost` called.
+ */
+export async function runTask<T>(pool: Piscina, task: WorkerTask, transferList: MessagePort[], lost: () => void): Promise<Outcome<T>> {
+  const running = pool.run(task, { transferList }) as Promise<Outcome<T>>;
+  const watched = [...pool.threads];
+  const onExit = (): void => {
+    if (pool.threads.length > 0 || pool.queueSize === 0) return;
+    lost();
+    void destroyPool(pool);
+  };
+  for (const thread of watched) thread.once('exit', onExit);
+  try {
+    return await running;
+  } catch (cause) {
+    throw new JournalError('TIDEMARK_WORKER_DIED', 'a worker thread ended before it had done its task', { cause });
+  } finally {
+    for (const thread of watched) thread.off('exit', onExit);
+  }
 }
 
-/** The process ends, and its threads with it: none may be cut short in what must be finished. */
-function endAll(): void {
-  for (const [pool, start] of pools) start.endSync(pool.threads.length);
+export async function destroyPool(pool: Piscina): Promise<void> {
+  const known = pools.get(pool);
+  await known?.start.end(pool.threads.length);
+  known?.leave();
+  pools.delete(pool);
+  await pool.destroy();
 }

@@ -47,6 +47,11 @@ export class ThreadStart {
     }
   }
 
+  /** Takes {@link endSync} back: the threads may do such work again. */
+  resume(): void {
+    if (Atomics.exchange(this.#words, WORD.ending, 0) === 1) Atomics.notify(this.#words, WORD.ending);
+  }
+
   /** The same for the end of a pool, without blocking. */
   async end(threads: number): Promise<void> {
     Atomics.store(this.#words, WORD.ending, 1);

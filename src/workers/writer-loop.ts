@@ -39,6 +39,7 @@ export class JournalLoop {
     this.#side = side;
     this.#threads = threads;
     this.#step = step;
+    side.control.setWriterThread(threads.currentId());
   }
 
   /** Does what there is to do; when that is nothing, arms the doorbell. */

@@ -52,6 +52,7 @@ const BAD_OPTIONS: Readonly<Record<keyof JournalOptions, readonly unknown[]>> = 
   ack: ['sync', '', true, null, 1],
   queueBytesMax: [...NO_INTEGER, 2 ** 40 + 1],
   whenQueueFull: ['drop', '', null, 1],
+  exitDrainMs: [...NO_INTEGER, 60_001],
   scheduler: [{}, null, 'default', 1],
 };
 const BAD_SCHEDULER_OPTIONS = {

@@ -34,7 +34,7 @@ same<ReturnType<JournalReader['segments']>, Promise<readonly JournalSegment[]>>(
 same<ReaderFollowOptions['from'], number | 'end' | undefined>(true);
 
 export async function use(): Promise<number> {
-  const options: JournalOptions = { layout: 'file', direct: false, ack: 'written', scheduler: defaultScheduler() };
+  const options: JournalOptions = { layout: 'file', direct: false, ack: 'written', exitDrainMs: 500, scheduler: defaultScheduler() };
   const journal = await Journal.open('journal', options);
   await journal.append('text');
   await journal.append(new Uint8Array(3));

@@ -60,6 +60,8 @@ const W32 = {
   diskFull: LINE.state * WORDS32_PER_LINE + 2,
   /** 1 once a producer found no segment to append to; the writer tells the opener and clears it. */
   segmentWanted: LINE.state * WORDS32_PER_LINE + 3,
+  /** Thread id of the writer, 0 before it has the journal. Behind the 64-bit word of its line. */
+  writer: LINE.state * WORDS32_PER_LINE + 10,
   /** Thread id of a slot's owner, 0 when free. It stands behind the slot's 64-bit word. */
   owner: (slot: number): number => (LINE.producers + slot) * WORDS32_PER_LINE + 2,
 } as const;
@@ -297,6 +299,17 @@ export class ControlBlock {
     return floor;
   }
 
+  // ---- the writer ------------------------------------------------------------------------------------------------
+
+  /** Thread id of the writer, 0 before it has the journal. */
+  get writerThread(): number {
+    return Atomics.load(this.#i32, W32.writer);
+  }
+
+  setWriterThread(threadId: number): void {
+    Atomics.store(this.#i32, W32.writer, threadId);
+  }
+
   // ---- the writer's doorbell -------------------------------------------------------------------------------------
 
   /** Wakes the writer if it sleeps. After publishing: the writer looks at what is published after it has armed the bell. */
@@ -362,6 +375,16 @@ export class ControlBlock {
     return wait.value.then(() => {
       Atomics.sub(this.#i32, W32.sleepers, 1);
     });
+  }
+
+  /**
+   * The same for a thread that has no event loop any more: blocks until {@link wakeWaiters}, `boundMs` at most.
+   */
+  sleepBlocking(isDone: () => boolean, boundMs: number): void {
+    const seen = Atomics.load(this.#i32, W32.wake);
+    Atomics.add(this.#i32, W32.sleepers, 1);
+    if (!isDone()) Atomics.wait(this.#i32, W32.wake, seen, boundMs);
+    Atomics.sub(this.#i32, W32.sleepers, 1);
   }
 
   // ---- poison and end --------------------------------------------------------------------------------------------
