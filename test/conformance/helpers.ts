@@ -3,7 +3,8 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { JournalReader, TidemarkError, type Backend, type Tail } from 'tidemark';
+import { JournalReader, TidemarkError, type Backend, type Journal, type SegmentStats, type Tail } from 'tidemark';
+import { readSegments } from '../segments.js';
 import { BACKENDS, schedulerOf } from '../support.js';
 
 /** The backends that this system offers; says which it leaves out. */
@@ -107,4 +108,16 @@ export function snapshot(directory: string): string[] {
     const line = `${path} ${mode} ${entry.isDirectory() ? '' : `${size} ${mtimeNs}`} ${content}`;
     return entry.isDirectory() ? [line, ...snapshot(path)] : [line];
   });
+}
+
+/** The statistics of a journal's segments. */
+export function segmentsOf(journal: Journal): SegmentStats {
+  const { segments } = journal.stats();
+  assert.ok(segments !== undefined, 'a journal with segments counts them');
+  return segments;
+}
+
+/** These records and no others are in a journal of segments, in this order. */
+export async function assertRecords(path: string, expected: readonly (string | Uint8Array)[]): Promise<void> {
+  sameRecords((await readSegments(path)).map(({ payload }) => payload), expected);
 }

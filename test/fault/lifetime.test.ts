@@ -1,4 +1,5 @@
 /** Processes and threads that end while a journal is open: nobody waits in vain, nobody is kept alive for nothing. */
+// Runs alone: it measures how soon processes end.
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
