@@ -16,7 +16,7 @@ import { parseArgs } from 'node:util';
 
 /** Most files wait for the disk more than they compute; beyond four they wait for each other. */
 const JOBS = Math.min(4, Math.max(2, availableParallelism()));
-const FILE_TIMEOUT_MS = 600_000;
+const FILE_TIMEOUT_MS = 1_200_000;
 const RUNS_ALONE = /^\/\/ Runs alone: \S/m;
 /** Directories whose files take longest come first, so that no long one begins last. */
 const ORDER = ['crash', 'conformance', 'recovery', 'fault'];

@@ -18,7 +18,7 @@ const test = suite('a full disk');
 const directory = temporaryDirectory();
 const MIB = 1024 * 1024;
 const SMALL = 64 * 1024;
-const SOON_MS = 5000;
+const SOON_MS = 30_000;
 
 const unmountable = noLoopDevices();
 if (unmountable !== undefined) skip('a full disk', unmountable);
