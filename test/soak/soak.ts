@@ -13,15 +13,18 @@ export interface Soaked extends LoadReport {
 /** What it may take beyond its time: a slow disk, catching up, reading everything back. */
 const BEYOND_SECONDS = 180;
 
-/** V8 lets the young generation of each thread grow for minutes, to 16 MiB and more: that would hide a leak. */
-const SMALL_YOUNG_GENERATION = ['--max-semi-space-size=1'];
+/**
+ * Every collection in every thread is a full one. Otherwise V8 lets garbage of threads that do little pile up for minutes,
+ * which looks like a leak, and hides one.
+ */
+const COLLECTING = ['--gc-global', '--max-semi-space-size=4'];
 
 /** Runs a soak below `directory`. */
 export async function soak(directory: string, task: Omit<LoadTask, 'directory'>): Promise<Soaked> {
   const own = mkdtempSync(join(directory, `${task.backend}-`));
   const child = fork(new URL('./load.js', import.meta.url), [JSON.stringify({ ...task, directory: own } satisfies LoadTask)], {
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-    execArgv: SMALL_YOUNG_GENERATION,
+    execArgv: COLLECTING,
   });
   const bound = setTimeout(() => child.kill('SIGKILL'), (task.seconds + BEYOND_SECONDS) * 1000);
   const { code, signal, stdout, stderr } = await ended(child);
