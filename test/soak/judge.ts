@@ -23,7 +23,8 @@ const LONG: readonly Rule[] = [
   { name: 'rssMib', factor: FLAT, slack: 0 },
   { name: 'heapMib', factor: FLAT, slack: 1 },
   { name: 'arrayBuffersMib', factor: FLAT, slack: 2 },
-  { name: 'descriptors', factor: FLAT, slack: 0 },
+  // Segments are put in place, filled and read: a few more or less are open at a time.
+  { name: 'descriptors', factor: FLAT, slack: 4 },
   { name: 'threads', factor: FLAT, slack: 0 },
   { name: 'mappings', factor: FLAT, slack: 0 },
   { name: 'latencyP99Ms', factor: 2, slack: 0 },

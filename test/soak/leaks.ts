@@ -9,7 +9,7 @@ const { Memory } = (globalThis as unknown as { WebAssembly: { Memory: new (descr
 
 /** One more of each, and how often: as rarely as a short soak still has to see it. */
 export const LEAKS = {
-  descriptor: { everyMs: 1000, leak: () => openSync('/dev/null', 'r') },
+  descriptor: { everyMs: 200, leak: () => openSync('/dev/null', 'r') },
   arrayBuffer: { everyMs: 200, leak: () => new Uint8Array(ARRAY_BUFFER_BYTES).fill(1) },
   thread: { everyMs: 1000, leak: () => new Worker('setInterval(() => {}, 1000)', { eval: true }).unref() },
   // Between two guards, so that the kernel does not join it with its neighbours.

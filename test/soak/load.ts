@@ -212,5 +212,7 @@ async function soak(): Promise<LoadReport> {
   return { samples, appended: totals, kept, segmentsTrimmed, segmentsRecycled, visits, problems };
 }
 
+// Once nobody wants to know any more. Otherwise the process has to end by itself.
+process.on('disconnect', () => process.exit(1));
+process.channel?.unref();
 report(await soak());
-process.exit(0);

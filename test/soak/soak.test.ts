@@ -16,7 +16,7 @@ const APPENDS_PER_SECOND = 2000;
 const seed = Number(process.env['SOAK_SEED'] ?? 1 + (Date.now() % 1_000_000));
 console.log(`SOAK_SEED=${seed}`);
 
-const STEADY: Omit<Sample, 'atMs'> = { rssMib: 150, heapMib: 8, arrayBuffersMib: 10, descriptors: 46, threads: 15, mappings: 450, latencyP99Ms: 5 };
+const STEADY: Omit<Sample, 'atMs'> = { rssMib: 150, heapMib: 8, arrayBuffersMib: 10, descriptors: 100, threads: 15, mappings: 450, latencyP99Ms: 5 };
 
 function samples(growing: keyof typeof STEADY | undefined, times: number): Sample[] {
   return Array.from({ length: 100 }, (_, i) => ({ ...STEADY, atMs: i, ...(growing && { [growing]: STEADY[growing] * (i < 50 ? 1 : times) }) }));
