@@ -327,7 +327,8 @@ each('trimBefore: whole segments below the LSN, and nothing else', async (option
     assert.is(journal.firstLsn, 2 * SMALL + 4096);
     await Promise.all([journal.trimBefore(4 * SMALL), journal.trimBefore(3 * SMALL)]);
     assert.is(journal.firstLsn, 4 * SMALL + 4096);
-    assert.ok(sparesIn(path).length <= 1);
+    // A segment that is being made has such a name too.
+    await until('one spare at most', SOON_MS, () => sparesIn(path).length <= 1);
     await journal.trimBefore(Number.MAX_SAFE_INTEGER);
     assert.is(journal.firstLsn, 9 * SMALL + 4096, 'what is being written stays');
     assert.is(basesIn(path)[0], 9 * SMALL);

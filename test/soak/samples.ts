@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import type { Histogram } from 'node:perf_hooks';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import koffi from 'koffi';
 
 export interface Sample {
   readonly atMs: number;
@@ -22,6 +23,8 @@ const MIB = 1024 * 1024;
 const KERNEL_WORKER = /^iou-/;
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
+/** Has malloc(3) give back to the system what it keeps though it is free. */
+const trimHeap = koffi.load(null).func('int malloc_trim(size_t)') as (kept: number) => number;
 
 function threads(): number {
   const names = readdirSync('/proc/self/task').map((id) => {
@@ -46,6 +49,7 @@ function mappings(): number {
 /** Measures this process, and begins the latencies anew. */
 export function takeSample(startedAt: number, latencies: readonly Histogram[]): Sample {
   collectGarbage();
+  trimHeap(0);
   const { rss, heapUsed, arrayBuffers } = process.memoryUsage();
   const latencyP99Ms = Math.max(...latencies.map((latency) => latency.percentile(99))) / 1e6;
   for (const latency of latencies) latency.reset();
