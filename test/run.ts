@@ -1,16 +1,25 @@
 /**
- * Runs every test file in a process of its own, one after the other, and adds up what uvu counts.
+ * Runs every test file in a process of its own, several at a time, and adds up what uvu counts.
  *
- *     node build/test/run.js [part of a file name …]
+ *     node build/test/run.js [--jobs N] [part of a file name …]
  *
- * The last line is `N passed, N failed`. A file that crashes, hangs or counts no test is a failure.
+ * A file whose source has a line `// Runs alone: <reason>` gets the machine for itself, after all others: it measures time.
+ * Each file is reported when it ends. The last line is `N passed, N failed`. A file that crashes, hangs or counts no test is
+ * a failure.
  */
 import { spawn } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 
-const FILE_TIMEOUT_MS = 300_000;
+/** Most files wait for the disk more than they compute; beyond four they wait for each other. */
+const JOBS = Math.min(4, Math.max(2, availableParallelism()));
+const FILE_TIMEOUT_MS = 1_200_000;
+const RUNS_ALONE = /^\/\/ Runs alone: \S/m;
+/** Directories whose files take longest come first, so that no long one begins last. */
+const ORDER = ['crash', 'conformance', 'recovery', 'fault'];
 const here = dirname(fileURLToPath(import.meta.url));
 
 interface Result {
@@ -46,13 +55,21 @@ function runFile(file: string): Promise<Result> {
   });
 }
 
-const wanted = process.argv.slice(2);
+function rank(file: string): number {
+  const place = ORDER.findIndex((directory) => file.startsWith(directory));
+  return place === -1 ? ORDER.length : place;
+}
+
+const { values, positionals: wanted } = parseArgs({ allowPositionals: true, options: { jobs: { type: 'string' } } });
+const jobs = Number(values.jobs ?? JOBS);
+if (!Number.isInteger(jobs) || jobs < 1) throw new Error(`Expected \`--jobs\` to be a positive integer, got '${values.jobs}'`);
 const files = readdirSync(here, { recursive: true, encoding: 'utf8' })
   .filter((file) => file.endsWith('.test.js') && (wanted.length === 0 || wanted.some((part) => file.includes(part))))
-  .sort();
+  .sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1));
 let passed = 0;
 let failed = 0;
-for (const file of files) {
+
+async function runAndTell(file: string): Promise<void> {
   const started = performance.now();
   const result = await runFile(join(here, file));
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
@@ -64,6 +81,17 @@ for (const file of files) {
     if (bad || line.startsWith('SKIPPED')) console.log(`     ${line}`);
   }
 }
+
+async function runAll(queue: string[], lanes: number): Promise<void> {
+  const lane = async (): Promise<void> => {
+    for (let file = queue.shift(); file !== undefined; file = queue.shift()) await runAndTell(file);
+  };
+  await Promise.all(Array.from({ length: lanes }, lane));
+}
+
+const runsAlone = (file: string): boolean => RUNS_ALONE.test(readFileSync(join(here, file), 'utf8'));
+await runAll(files.filter((file) => !runsAlone(file)), jobs);
+await runAll(files.filter(runsAlone), 1);
 if (files.length === 0) {
   console.log('no test file matches');
   failed++;

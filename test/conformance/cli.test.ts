@@ -24,7 +24,7 @@ const CREATE: Readonly<Record<Layout, readonly string[]>> = { segments: ['--segm
 const BEYOND = 8 * 1024 * 1024 + HEADER + 1;
 
 /** Nothing here takes nearly as long. A child that hangs ends its test, not the suite. */
-const CHILD_TIMEOUT_MS = 30_000;
+const CHILD_TIMEOUT_MS = 120_000;
 const LIMITED = { timeout: CHILD_TIMEOUT_MS, killSignal: 'SIGKILL' } as const;
 
 const OVERHEAD_BYTES = 12;

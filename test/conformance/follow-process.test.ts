@@ -16,11 +16,8 @@ test(`every record once, in order, across ${ROTATIONS} rotations and trims`, asy
   const directory = join(temporaryDirectory(), 'journal');
   const writer = fork(program, [directory, String(ROTATIONS)]);
   await once(writer, 'message');
-  let told: { records: number; segmentsTrimmed: number; segmentsRecycled: number } | undefined;
+  const told = once(writer, 'message') as Promise<[{ records: number; segmentsTrimmed: number; segmentsRecycled: number }]>;
   const ended = new AbortController();
-  writer.on('message', (message: typeof told) => {
-    told = message;
-  });
   writer.on('exit', (code) => {
     if (code !== 0) ended.abort(new Error(`the writer ended with exit code ${code}`));
   });
@@ -29,18 +26,19 @@ test(`every record once, in order, across ${ROTATIONS} rotations and trims`, asy
   let reported = 0;
   for await (const { end, payload } of reader.follow({ from: 4096, signal: ended.signal })) {
     const text = Buffer.from(payload).toString();
+    if (text === 'end') break;
     assert.is(text, `${next}:${'x'.repeat((next * 37) % 1500)}`);
     next++;
     if (end - reported > 64 * 1024) {
       reported = end;
       if (writer.connected) writer.send({ read: end });
     }
-    if (told !== undefined && next === told.records) break;
   }
   await reader.close();
-  assert.is(next, told?.records);
-  assert.ok((told?.segmentsTrimmed ?? 0) > ROTATIONS - 50, `${told?.segmentsTrimmed} segments were trimmed`);
-  assert.ok((told?.segmentsRecycled ?? 0) > ROTATIONS / 2, `${told?.segmentsRecycled} segments were recycled`);
+  const [{ records, segmentsTrimmed, segmentsRecycled }] = await told;
+  assert.is(next, records);
+  assert.ok(segmentsTrimmed > ROTATIONS - 50, `${segmentsTrimmed} segments were trimmed`);
+  assert.ok(segmentsRecycled > ROTATIONS / 2, `${segmentsRecycled} segments were recycled`);
 });
 
 test.run();

@@ -1,18 +1,16 @@
-/** What only journals with segments do: rotation, limits, retention, recycling, full disks, marks. */
+/** What only journals with segments do: rotation, limits, retention, recycling, marks. */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { InvalidArgumentError, IoError, Journal, NotSupportedError, type JournalOptions } from 'tidemark';
-import { inMountNamespace, mountImage, noLoopDevices, skip, until } from '../fault/tools.js';
+import { InvalidArgumentError, Journal, NotSupportedError, type JournalOptions } from 'tidemark';
+import { until } from '../fault/tools.js';
 import { MARK_FLAG } from '../internals.js';
 import { basesIn, examine, framesOf, readSegments, segmentsIn, sparesIn } from '../segments.js';
 import { ended, runModule, schedulerOf, temporaryDirectory, withJournal } from '../support.js';
 import { frame, OVERHEAD, pattern } from './format.js';
-import { availableBackends, failureOf, sameRecords, snapshot, within } from './helpers.js';
-
-await inMountNamespace(import.meta.url);
+import { assertRecords, availableBackends, failureOf, sameRecords, segmentsOf, snapshot, within } from './helpers.js';
 
 const test = suite('segments');
 const directory = temporaryDirectory();
@@ -22,7 +20,7 @@ const MIB = 1024 * KIB;
 const SMALL = 64 * KIB;
 /** What a segment of 64 KiB takes: all but its header, its footer, and a pad. */
 const RANGE = SMALL - 4096 - 64 - 12;
-const SOON_MS = 5000;
+const SOON_MS = 30_000;
 
 let paths = 0;
 const newPath = (): string => join(directory, `journal-${paths++}`);
@@ -36,21 +34,11 @@ function each(name: string, body: (options: JournalOptions, path: string) => Pro
   }
 }
 
-function segmentsOf(journal: Journal): NonNullable<ReturnType<Journal['stats']>['segments']> {
-  const { segments } = journal.stats();
-  assert.ok(segments !== undefined, 'a journal with segments counts them');
-  return segments;
-}
-
 /** Appends `count` records one after the other; answers the LSN after each. */
 async function appendSome(journal: Journal, records: readonly Uint8Array[]): Promise<number[]> {
   const ends: number[] = [];
   for (const record of records) ends.push(await journal.append(record));
   return ends;
-}
-
-async function assertRecords(path: string, expected: readonly (string | Uint8Array)[]): Promise<void> {
-  sameRecords((await readSegments(path)).map(({ payload }) => payload), expected);
 }
 
 // ---- opening -------------------------------------------------------------------------------------------------------
@@ -319,9 +307,11 @@ each('retainBytes: at least so much is left', async (options, path) => {
 });
 
 each('retainMs: what was filled long ago goes', async (options, path) => {
-  await withJournal(path, { ...options, retainMs: 400 }, async (journal) => {
+  const retainMs = 400;
+  await withJournal(path, { ...options, retainMs }, async (journal) => {
+    const begun = performance.now();
     for (let i = 0; i < 6; i++) await journal.append(fill(i));
-    assert.is(journal.firstLsn, 4096, 'nothing is that old yet');
+    assert.ok(journal.firstLsn === 4096 || performance.now() - begun >= retainMs, 'nothing goes before it is that old');
     await until('the trim', SOON_MS, () => journal.firstLsn === 5 * SMALL + 4096 && basesIn(path)[0] === 5 * SMALL);
     await assertRecords(path, [fill(5)]);
   });
@@ -337,7 +327,8 @@ each('trimBefore: whole segments below the LSN, and nothing else', async (option
     assert.is(journal.firstLsn, 2 * SMALL + 4096);
     await Promise.all([journal.trimBefore(4 * SMALL), journal.trimBefore(3 * SMALL)]);
     assert.is(journal.firstLsn, 4 * SMALL + 4096);
-    assert.ok(sparesIn(path).length <= 1);
+    // A segment that is being made has such a name too.
+    await until('one spare at most', SOON_MS, () => sparesIn(path).length <= 1);
     await journal.trimBefore(Number.MAX_SAFE_INTEGER);
     assert.is(journal.firstLsn, 9 * SMALL + 4096, 'what is being written stays');
     assert.is(basesIn(path)[0], 9 * SMALL);
@@ -397,121 +388,5 @@ each('what happens to segments is told on channels', async (options, path) => {
   assert.ok(segments.every((one) => one['path'] === path));
   assert.ok(segments.some(({ origin }) => origin === 'recycled'));
 });
-
-// ---- full disks ----------------------------------------------------------------------------------------------------
-
-const unmountable = noLoopDevices();
-if (unmountable !== undefined) skip('a full disk', unmountable);
-else {
-  for (const backend of backends) {
-    for (const way of ['a file is removed', 'the journal is trimmed'] as const) {
-      test(`a full disk, until ${way} (${backend})`, async () => {
-        const mount = join(directory, `full-${backend}-${way.replaceAll(' ', '-')}`);
-        mkdirSync(mount);
-        const unmount = mountImage(`${mount}.img`, mount, 16);
-        const spaces: unknown[] = [];
-        const onSpace = (message: unknown): void => {
-          spaces.push(message);
-        };
-        subscribe('tidemark:journal:space', onSpace);
-        let ticks = 0;
-        let latestMs = 0;
-        let due = performance.now() + 10;
-        const ticking = setInterval(() => {
-          latestMs = Math.max(latestMs, performance.now() - due);
-          due = performance.now() + 10;
-          ticks++;
-        }, 10);
-        try {
-          const ballast = join(mount, 'ballast');
-          const descriptor = openSync(ballast, 'w');
-          for (let i = 0; i < 8; i++) writeSync(descriptor, Buffer.alloc(MIB, 1));
-          closeSync(descriptor);
-          const path = join(mount, 'journal');
-          const journal = await Journal.open(path, { scheduler: schedulerOf(backend), layout: 'segments', segmentBytes: SMALL, spareSegments: 0 });
-          const kept = new Map<number, Buffer>();
-          let failure: unknown;
-          for (let i = 0; failure === undefined && i < 10_000; i += 8) {
-            const batch = Array.from({ length: 8 }, (_, j) => pattern(i + j, 3000));
-            const settled = await within(Promise.allSettled(batch.map((record) => journal.append(record))), 'appending to a full disk');
-            settled.forEach((result, j) => {
-              if (result.status === 'fulfilled') kept.set(result.value, batch[j] ?? Buffer.alloc(0));
-              else failure ??= result.reason;
-            });
-          }
-          assert.instance(failure, IoError, String(failure));
-          assert.is((failure as IoError).code, 'TIDEMARK_NO_SPACE');
-          assert.is(segmentsOf(journal).diskFull, true);
-          assert.ok(kept.size > 500, `${kept.size} records fitted`);
-          // Every way of appending says so, and none waits.
-          for (const attempt of [() => journal.append(pattern(1, 60_000)), () => journal.appendBatch([pattern(1, 60_000)]), () => journal.submit(pattern(1, 60_000)), () => journal.tryAppend(pattern(1, 60_000))]) {
-            assert.is((await failureOf(attempt)).code, 'TIDEMARK_NO_SPACE');
-          }
-          assert.is(spaces.length, 1, 'it is told once');
-          if (way === 'a file is removed') rmSync(ballast);
-          else await journal.trimBefore(20 * SMALL);
-          const first = journal.firstLsn ?? 0;
-          await until('room', SOON_MS, () => !segmentsOf(journal).diskFull);
-          for (let i = 0; i < 100; i++) {
-            const record = pattern(1_000_000 + i, 3000);
-            kept.set(await within(journal.append(record), 'appending again'), record);
-          }
-          await within(journal.close(), 'closing');
-          const found = new Map((await readSegments(path)).map(({ end, payload }) => [end, payload]));
-          for (const [end, record] of kept) {
-            if (end <= first) continue;
-            assert.ok(found.get(end)?.equals(record) === true, `the record that ends at ${end} is there`);
-          }
-          assert.ok(ticks > 10 && latestMs < 250, `a tick came ${latestMs} ms late`);
-        } finally {
-          clearInterval(ticking);
-          unsubscribe('tidemark:journal:space', onSpace);
-          unmount();
-        }
-      });
-    }
-
-    test(`a full disk when the journal is closed, and when it is created (${backend})`, async () => {
-      const mount = join(directory, `full-${backend}-closed`);
-      mkdirSync(mount);
-      const unmount = mountImage(`${mount}.img`, mount, 8);
-      try {
-        const path = join(mount, 'journal');
-        const journal = await Journal.open(path, { scheduler: schedulerOf(backend), layout: 'segments', segmentBytes: SMALL });
-        const records: Buffer[] = [];
-        for (let i = 0; i < 5000; i++) {
-          const record = pattern(i, 5000);
-          const failed = await journal.append(record).then(() => false, () => true);
-          if (failed) break;
-          records.push(record);
-        }
-        // What is left is used up by small records and by marks, until not even these find room.
-        for (let idle = 0; idle < 40; idle++) {
-          const record = pattern(idle, 10);
-          if (await journal.append(record).then(() => true, () => false)) records.push(record);
-          await new Promise((resolve) => setTimeout(resolve, 30));
-        }
-        await within(journal.close(), 'closing');
-        await assertRecords(path, records);
-        const other = join(mount, 'other');
-        const error = await failureOf(() => Journal.open(other, { scheduler: schedulerOf(backend), layout: 'segments' }));
-        assert.is(error.code, 'TIDEMARK_NO_SPACE');
-        assert.not.ok(existsSync(other), 'nothing was left behind');
-        const again = await within(Journal.open(path, { scheduler: schedulerOf(backend) }).then((open) => open, (reason: unknown) => reason), 'opening');
-        if (again instanceof Journal) {
-          await again.trimBefore(10 * SMALL);
-          await until('room', SOON_MS, () => !segmentsOf(again).diskFull);
-          await within(again.append(pattern(1, 50_000)), 'appending');
-          await again.append(pattern(1, 50_000));
-          await again.close();
-        } else {
-          assert.is((again as IoError).code, 'TIDEMARK_NO_SPACE', String(again));
-        }
-      } finally {
-        unmount();
-      }
-    });
-  }
-}
 
 test.run();

@@ -29,7 +29,8 @@ const KILLED_EARLY = 0.25;
 const EARLY_MS_MAX = 600;
 /** Much less than the slowest disk gives, much more than nothing. */
 const ACKNOWLEDGED_MIN = LIVES * 20;
-const CHILD_BOUND_MS = 20_000;
+const CHEATING_LIVES_MAX = 20;
+const CHILD_BOUND_MS = 60_000;
 /** How long the kernel may need to let go of a killed process's files. */
 const UNLOCK_BOUND_MS = 5_000;
 
@@ -176,10 +177,14 @@ for (const variant of variants) {
 test('a process that acknowledges before it appends is caught', async () => {
   for (const { backend, name, options } of variants) {
     if (name.includes('trimmed') || name.includes('file, direct')) continue;
-    const { lies: caught, acknowledged } = await lane(join(directory, `cheat-${backend}-${name.slice(0, 4)}`), nextLife, 4, { backend, options, cheats: true });
-    nextLife += 4;
-    assert.ok(acknowledged > 0, 'it acknowledged something');
-    assert.ok(caught.some((lie) => lie.endsWith('was acknowledged and is lost')), `the check found only: ${caught.join('; ')}`);
+    // A life that is killed early, or has nothing in flight when it is, lies without harm.
+    const caught: string[] = [];
+    const isCaught = (): boolean => caught.some((lie) => lie.endsWith('was acknowledged and is lost'));
+    for (let lives = 0; lives < CHEATING_LIVES_MAX && !isCaught(); lives += 2) {
+      caught.push(...(await lane(join(directory, `cheat-${backend}-${name.slice(0, 4)}-${lives}`), nextLife, 2, { backend, options, cheats: true })).lies);
+      nextLife += 2;
+    }
+    assert.ok(isCaught(), `the check found only: ${caught.join('; ')}`);
   }
 });
 

@@ -22,7 +22,7 @@ async function run(layout: LeaksTask['layout'], backend: LeaksTask['backend'], w
   const own = join(directory, `${layout}-${backend}-${what}`);
   mkdirSync(own);
   const task: LeaksTask = { directory: own, layout, backend, what, cycles, settled };
-  const { report, stderr } = await runProgram<LeaksReport>('leaks', task, { boundMs: 60_000 });
+  const { report, stderr } = await runProgram<LeaksReport>('leaks', task, { boundMs: 120_000 });
   assert.is(stderr, '', 'no warning about listeners or descriptors');
   assert.is(report.backend.kind, backend);
   return report;

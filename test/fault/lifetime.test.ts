@@ -1,4 +1,5 @@
 /** A journal that is idle or being opened keeps no process alive: none waits for it at its end. */
+// Runs alone: it measures how soon processes end.
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';

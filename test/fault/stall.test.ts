@@ -1,4 +1,5 @@
 /** A disk that stops answering for two seconds holds appends up, and nothing else. */
+// Runs alone: it measures how late timers are.
 import { execFile, spawn } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,6 +1,6 @@
 /**
  * A writer that rotates all the time: `rotating-writer.js <directory> <rotations>`. It appends numbered records, and trims
- * what its parent says it has read; it never runs further ahead of that than some segments.
+ * what its parent says it has read; it never runs further ahead of that than some segments. Its last record is `end`.
  */
 import { Journal } from 'tidemark';
 
@@ -29,6 +29,7 @@ while (journal.durableLsn < Number(rotations) * SEGMENT_BYTES) {
   }
   await journal.trimBefore(read);
 }
+await journal.append('end');
 const { segmentsTrimmed, segmentsRecycled } = journal.stats().segments ?? { segmentsTrimmed: 0, segmentsRecycled: 0 };
 await journal.close();
 process.send?.({ records: number, segmentsTrimmed, segmentsRecycled });
