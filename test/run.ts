@@ -1,8 +1,9 @@
 /**
  * Runs every test file in a process of its own, several at a time, and adds up what uvu counts.
  *
- *     node build/test/run.js [--jobs N] [part of a file name …]
+ *     node build/test/run.js [--jobs N] [--long] [part of a file name …]
  *
+ * With `--long` those that take chances take many more of them, and tell what they did.
  * A file whose source has a line `// Runs alone: <reason>` gets the machine for itself, after all others: it measures time.
  * Each file is reported when it ends. The last line is `N passed, N failed`. A file that crashes, hangs or counts no test is
  * a failure.
@@ -17,6 +18,7 @@ import { parseArgs } from 'node:util';
 /** Most files wait for the disk more than they compute; beyond four they wait for each other. */
 const JOBS = Math.min(4, Math.max(2, availableParallelism()));
 const FILE_TIMEOUT_MS = 1_200_000;
+const LONG_FILE_TIMEOUT_MS = 3 * 3_600_000;
 const RUNS_ALONE = /^\/\/ Runs alone: \S/m;
 /** Directories whose files take longest come first, so that no long one begins last. */
 const ORDER = ['crash', 'conformance', 'recovery', 'fault'];
@@ -31,13 +33,14 @@ interface Result {
 
 function runFile(file: string): Promise<Result> {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, [file], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const env = long ? { ...process.env, TIDEMARK_TEST_FORM: 'long' } : process.env;
+    const child = spawn(process.execPath, [file], { stdio: ['ignore', 'pipe', 'pipe'], env });
     let output = '';
     let timedOut = false;
     const timer = setTimeout(() => {
       timedOut = true;
       child.kill('SIGKILL');
-    }, FILE_TIMEOUT_MS);
+    }, timeoutMs);
     child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
     child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()));
     child.on('close', (code, signal) => {
@@ -46,7 +49,7 @@ function runFile(file: string): Promise<Result> {
       const total = count('Total');
       const passed = count('Passed');
       const failed = total - passed;
-      const problem = timedOut ? `did not end within ${FILE_TIMEOUT_MS / 1000} s`
+      const problem = timedOut ? `did not end within ${timeoutMs / 1000} s`
         : total === 0 && !/^SKIPPED/m.test(output) ? 'counted no test'
         : code !== 0 && failed === 0 ? `ended with ${signal ?? `exit code ${code}`}`
         : undefined;
@@ -60,7 +63,9 @@ function rank(file: string): number {
   return place === -1 ? ORDER.length : place;
 }
 
-const { values, positionals: wanted } = parseArgs({ allowPositionals: true, options: { jobs: { type: 'string' } } });
+const { values, positionals: wanted } = parseArgs({ allowPositionals: true, options: { jobs: { type: 'string' }, long: { type: 'boolean', default: false } } });
+const { long } = values;
+const timeoutMs = long ? LONG_FILE_TIMEOUT_MS : FILE_TIMEOUT_MS;
 const jobs = Number(values.jobs ?? JOBS);
 if (!Number.isInteger(jobs) || jobs < 1) throw new Error(`Expected \`--jobs\` to be a positive integer, got '${values.jobs}'`);
 const files = readdirSync(here, { recursive: true, encoding: 'utf8' })
@@ -78,7 +83,7 @@ async function runAndTell(file: string): Promise<void> {
   const bad = result.failed > 0 || result.problem !== undefined;
   console.log(`${bad ? 'FAIL' : 'ok  '} ${relative('.', file)}: ${result.passed} passed, ${result.failed} failed, ${seconds} s${result.problem === undefined ? '' : `: ${result.problem}`}`);
   for (const line of result.output.split('\n')) {
-    if (bad || line.startsWith('SKIPPED')) console.log(`     ${line}`);
+    if (bad || long || line.startsWith('SKIPPED')) console.log(`     ${line}`);
   }
 }
 
