@@ -34,6 +34,29 @@ export interface Lived {
   readonly claims: Claims;
 }
 
+function startLives(): ChildProcess {
+  const program = fileURLToPath(new URL('../programs/faulty-lives.js', import.meta.url));
+  return spawn(process.execPath, ['--no-warnings', program], { stdio: ['pipe', 'pipe', 'pipe'], detached: true });
+}
+
+function claimsOf(...saids: readonly (readonly string[])[]): Claims {
+  const claims = new Claims();
+  for (const line of saids.flat()) claims.hear(line);
+  return claims;
+}
+
+/** Lives once, in a process of its own, which has to end by itself. */
+export async function liveOnce(task: FaultTask): Promise<Lived> {
+  const child = startLives();
+  const timer = setTimeout(() => killGroup(child), LIFE_BOUND_MS);
+  child.stdin?.end(`${JSON.stringify(task)}\n`);
+  const { code, stdout, stderr } = await ended(child);
+  clearTimeout(timer);
+  assert.is(code, 0, `${stdout}\n${stderr}`);
+  const report = JSON.parse(stdout) as FaultReport;
+  return { path: task.path, report, claims: claimsOf(report.said) };
+}
+
 /** One disk, and the process that lives on it. */
 class Lane {
   readonly #faulty: FaultyDirectory;
@@ -49,8 +72,8 @@ class Lane {
 
   private constructor(faulty: FaultyDirectory) {
     this.#faulty = faulty;
-    const program = fileURLToPath(new URL('../programs/faulty-lives.js', import.meta.url));
-    const child = spawn(process.execPath, ['--no-warnings', program], { stdio: ['pipe', 'pipe', 'pipe'], detached: true });
+    const child = startLives();
+    assert.ok(child.stdout !== null);
     this.#child = child;
     this.#lines = createInterface({ input: child.stdout });
     this.#answers = this.#lines[Symbol.asyncIterator]();
@@ -69,9 +92,7 @@ class Lane {
     if (line.done === true) throw new Error(`the process ended: ${JSON.stringify(await this.#ended)}`);
     const report = JSON.parse(line.value) as FaultReport | { readonly broken: string };
     if ('broken' in report) throw new Error(report.broken);
-    const claims = new Claims();
-    for (const said of [...(history?.said ?? []), ...report.said]) claims.hear(said);
-    return { path, report, claims };
+    return { path, report, claims: claimsOf(history?.said ?? [], report.said) };
   }
 
   /** The process ends by itself: what threads, timers or descriptors it left behind would keep it. */

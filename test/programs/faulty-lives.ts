@@ -21,11 +21,13 @@ export interface FaultTask {
   readonly options: JournalOptions;
   readonly stage: Stage;
   readonly rules: readonly Rule[];
+  /** Records that are appended before the stage `append`, by a loop of their own. */
+  readonly before?: number;
   /** Loops that append, and records of each. */
   readonly appenders: number;
   readonly records: number;
-  /** Appending begins when the first rule has been hit. */
-  readonly hitFirst?: boolean;
+  /** Appending begins, or ends, when the first rule has been hit by nothing that was asked for. */
+  readonly hit?: 'before' | 'after';
   /** Reads everything with the rules in force: `follow` beside the writer, or a reader of its own after it. */
   readonly reads?: 'follow' | 'reader';
 }
@@ -43,6 +45,8 @@ export interface FaultReport {
   readonly trimFailures: readonly Failure[];
   readonly readFailure?: Failure;
   readonly closeFailure?: Failure;
+  /** Of somebody who follows the journal to its end. */
+  readonly followFailure?: Failure;
   /** Hits of each rule, before they were cleared. */
   readonly hits: readonly number[];
   /** Journal events of the diagnostics channels, in order. */
@@ -132,24 +136,28 @@ class Life {
   }
 
   async #live(journal: Journal): Promise<Partial<FaultReport> & { durableAtEnd: number }> {
-    const { appenders, hitFirst, reads } = this.#task;
+    const { before = 0, appenders, hit, reads } = this.#task;
+    await this.#append(journal, appenders + 1, before);
     this.#enter('append');
-    if (hitFirst === true) await until('the first hit', () => (this.#hitsNow()[0] ?? 0) > 0);
-    await Promise.all(Array.from({ length: appenders }, (_, thread) => this.#append(journal, thread)));
+    if (hit === 'before') await this.#hit();
+    await Promise.all(Array.from({ length: appenders }, (_, thread) => this.#append(journal, thread, this.#task.records)));
+    if (hit === 'after') await this.#hit();
     if (this.#task.stage === 'trim') await this.#trim(journal);
     const readFailure = reads === undefined ? undefined : await failureIn('reading', this.#read(journal, reads));
-    const later = this.#failures.some(({ code }) => code === 'TIDEMARK_POISONED') || this.#trimFailures.length > 0
+    const later = this.#failures.some(({ code }) => code === 'TIDEMARK_POISONED') || this.#trimFailures.length > 0 || hit === 'after'
       ? await failureIn('a later append', this.#appendOne(journal, appenders, 0)) : undefined;
     if (this.#task.stage === 'close') {
       await this.#proven(journal);
       this.#enter('close');
     }
+    const followed = reads === undefined ? failureIn('a follower', readThrough(journal.follow(), Infinity)) : undefined;
     const closeFailure = await failureIn('closing', journal.close());
-    return { durableAtEnd: journal.durableLsn, ...(readFailure && { readFailure }), ...(later && { later }), ...(closeFailure && { closeFailure }) };
+    const followFailure = await followed;
+    return { durableAtEnd: journal.durableLsn, ...(readFailure && { readFailure }), ...(later && { later }), ...(closeFailure && { closeFailure }), ...(followFailure && { followFailure }) };
   }
 
-  async #append(journal: Journal, thread: number): Promise<void> {
-    for (let sequence = 0; sequence < this.#task.records; sequence++) {
+  async #append(journal: Journal, thread: number, records: number): Promise<void> {
+    for (let sequence = 0; sequence < records; sequence++) {
       try {
         await this.#appendOne(journal, thread, sequence);
       } catch (error) {
@@ -197,6 +205,10 @@ class Life {
     } finally {
       await reader.close();
     }
+  }
+
+  #hit(): Promise<void> {
+    return until('the first hit', () => (this.#hitsNow()[0] ?? 0) > 0);
   }
 
   /** Waits for the mark that an idle writer makes: until then writes may come that nobody asked for. */
