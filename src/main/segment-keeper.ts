@@ -148,7 +148,7 @@ export class SegmentKeeper {
 
   /** Sees to it that the next segment is in place before it is needed. */
   #supply(): void {
-    if (this.#stopped || this.#seat === undefined || this.#retry !== undefined) return;
+    if (this.#ended || this.#seat === undefined || this.#retry !== undefined) return;
     if (this.#preparing !== undefined) return;
     if (!this.#needsNext) return;
     const { newSegments } = this.#options;
@@ -184,7 +184,7 @@ export class SegmentKeeper {
 
   async #prepare(zeroBytes: number): Promise<boolean> {
     const seat = this.#seat;
-    if (this.#stopped || seat === undefined) return false;
+    if (this.#ended || seat === undefined) return false;
     this.#setPace(PACE.calm);
     const base = this.#lastBase + this.#making.segmentBytes;
     const spare = this.#spares.shift();
