@@ -66,8 +66,8 @@ const LANES = 3;
 const APPENDERS = 4;
 const RECORDS = 20;
 const SEGMENT_BYTES = 64 * 1024;
-/** So many records of each appender fill more than two segments. */
-const RECORDS_OF_SEGMENTS = 220;
+/** So many records fill more than two segments. */
+const FILLING = { appenders: 16, records: 55 } as const;
 /** Without a `path`, for one journal at a time lives on a disk. */
 const SPARE = '.spare';
 const TORN = '.torn-';
@@ -128,7 +128,7 @@ const whilePreparingSpace: readonly Case[] = ([['fallocate', 'ENOSPC'], ['falloc
 
 /** What is done to a segment that is made is done to a `*.spare` file. */
 const inSpare = { path: SPARE, count: 1 };
-const makingSegments = { layout: 'segments', stage: 'append', records: RECORDS_OF_SEGMENTS, options: { segmentBytes: SEGMENT_BYTES, newSegments: 'zeroed' } } as const;
+const makingSegments = { layout: 'segments', stage: 'append', ...FILLING, options: { segmentBytes: SEGMENT_BYTES, newSegments: 'zeroed' } } as const;
 const whileMakingSegments: readonly Case[] = [
   ...(['create', 'fallocate', 'write', 'fsync', 'open', 'rename'] as const).flatMap((op): Case[] => [
     { ...makingSegments, what: `${op} of a segment fails with EIO`, rules: [fails(op, 'EIO', inSpare)], expected: poisonedBySegment('EIO') },
@@ -142,7 +142,7 @@ const whileMakingSegments: readonly Case[] = [
   { ...makingSegments, what: 'no space can be reserved', stage: 'open', rules: [fails('fallocate', 'EOPNOTSUPP')], expected: KEPT },
   { ...makingSegments, what: 'reserving space is not known, cutting is interrupted', stage: 'open', rules: [fails('fallocate', 'EOPNOTSUPP'), fails('truncate', 'EINTR', { count: 2 })], expected: KEPT },
   { ...makingSegments, what: 'a segment is written in pieces', rules: [{ op: 'write', path: SPARE, short: 5000, count: 30 }], expected: KEPT },
-  { ...makingSegments, what: 'there is no room, and no failed file can be removed', rules: [fails('fallocate', 'ENOSPC', inSpare), fails('unlink', 'EIO', inSpare)], expected: { full: 'ENOSPC' } },
+  { ...makingSegments, what: 'there is no room, and no failed file can be removed', rules: [fails('fallocate', 'ENOSPC', { path: SPARE }), fails('unlink', 'EIO', inSpare)], expected: { full: 'ENOSPC' } },
 ];
 
 /** A spare that lies there is used at once. */
@@ -152,14 +152,14 @@ const whileRecycling: readonly Case[] = (['open', 'write', 'fsync', 'rename'] as
   { ...recycling, what: `${op} of a spare fails with ENOSPC`, rules: [fails(op, 'ENOSPC', { path: SPARE })], expected: { full: 'ENOSPC' } },
 ]);
 
-const trimming = { layout: 'segments', stage: 'trim', records: RECORDS_OF_SEGMENTS, options: { segmentBytes: SEGMENT_BYTES, newSegments: 'plain' } } as const;
+const trimming = { layout: 'segments', stage: 'trim', ...FILLING, options: { segmentBytes: SEGMENT_BYTES, newSegments: 'plain' } } as const;
 const deleting = { ...trimming, options: { ...trimming.options, spareSegments: 0 } };
 const whileTrimming: readonly Case[] = [
   { ...trimming, what: 'a trimmed segment cannot be renamed', rules: [fails('rename', 'EIO', { count: 1 })], expected: { trim: { errno: 'EIO', syscall: 'rename' } } },
   { ...deleting, what: 'a trimmed segment cannot be deleted', rules: [fails('unlink', 'EIO', { count: 1 })], expected: { trim: { errno: 'EIO', syscall: 'unlink' } } },
   ...[trimming, deleting].map((how): Case => ({
     ...how, what: `sync of a ${how === deleting ? 'deleted' : 'renamed'} segment's directory fails`,
-    rules: [fails('fsyncdir', 'EIO', { count: 1 }), counts('fsyncdir', 1)], expected: { ...poisonedBySegment('EIO'), trim: { errno: 'EIO', syscall: 'fsync' } },
+    rules: [fails('fsyncdir', 'EIO', { count: 1 })], expected: { ...poisonedBySegment('EIO'), trim: { errno: 'EIO', syscall: 'fsync' } },
   })),
 ];
 
@@ -259,7 +259,7 @@ function assertTold(lived: Lived, { expected, appenders = APPENDERS, records = R
   if (poisoned !== undefined) assertPoisoned(lived, poisoned, backend);
   else if (full !== undefined) assertFull(lived, full);
   else assert.equal([...report.failures, ...report.trimFailures.slice(1), ...(report.later === undefined ? [] : [report.later])], []);
-  assert.ok(warned === undefined ? report.warnings.length === 0 : report.warnings.some((warning) => warning.includes(warned)), `warnings: ${report.warnings.join('; ')}`);
+  assert.ok(warned === undefined ? report.warnings.length === 0 : report.warnings.length === 1 && report.warnings[0]?.includes(warned), `warnings: ${report.warnings.join('; ')}`);
   if (poisoned === undefined && refused === undefined) assert.ok(claims.acknowledged >= appenders * records, `${claims.acknowledged} acknowledged`);
 }
 
