@@ -86,12 +86,12 @@ async function* followFile(path: string, from: number | undefined, signal: Abort
     for (;;) {
       // Below the watermark every frame is whole: the walk sees no more of the file than that.
       const walk = walkFrames(position, Math.max(position, source.durableLsn()));
-      let step = await advance(handle, walk);
+      let step = await advance(handle, path, walk);
       while (step.done !== true) {
         position = step.value.end;
         yield step.value;
         signal?.throwIfAborted();
-        step = await advance(handle, walk);
+        step = await advance(handle, path, walk);
       }
       if (step.value.state !== 'clean-end') throw damage(path, step.value.position, step.value.detail);
       if (!(await hasMore(source, position, signal))) return;

@@ -393,8 +393,11 @@ export class Journal {
     const detached: Detached | Error = await owner.seat.worker.call('detach', owner.id).catch((error: unknown) => asError(error));
     owner.seat.leave();
     const poisoned = this.#failure.poisoned() !== undefined;
-    await owner.storage.close(poisoned ? undefined : end, detached instanceof Error ? undefined : detached);
-    this.#end();
+    try {
+      await owner.storage.close(poisoned ? undefined : end, detached instanceof Error ? undefined : detached);
+    } finally {
+      this.#end();
+    }
     report('close', { path: this.path, end });
     if (detached instanceof Error && !(detached instanceof JournalError)) throw detached;
   }

@@ -53,6 +53,8 @@ export class SegmentKeeper {
   #wanted = false;
   #preparing: Promise<boolean> | undefined;
   #trimming: Promise<void> = Promise.resolve();
+  /** Trimming in the background has failed, and not succeeded since. */
+  #trimFails = false;
   /** File tasks whose end nobody else awaits. */
   readonly #closing = new Set<Promise<unknown>>();
   #retry: NodeJS.Timeout | undefined;
@@ -151,7 +153,7 @@ export class SegmentKeeper {
 
   /** Sees to it that the next segment is in place before it is needed. */
   #supply(): void {
-    if (this.#stopped || this.#seat === undefined || this.#retry !== undefined) return;
+    if (this.#ended || this.#seat === undefined || this.#retry !== undefined) return;
     if (this.#preparing !== undefined) return;
     if (!this.#needsNext) return;
     const { newSegments } = this.#options;
@@ -187,7 +189,7 @@ export class SegmentKeeper {
 
   async #prepare(zeroBytes: number): Promise<boolean> {
     const seat = this.#seat;
-    if (this.#stopped || seat === undefined) return false;
+    if (this.#ended || seat === undefined) return false;
     this.#setPace(PACE.calm);
     const base = this.#lastBase + this.#making.segmentBytes;
     const spare = this.#spares.shift();
@@ -205,17 +207,15 @@ export class SegmentKeeper {
       report('segment', { path: this.#making.directory, base, origin });
       return true;
     } catch (error) {
-      // It serves the next attempt; if it was removed, that makes a new one.
-      if (spare !== undefined && this.#lastBase !== base) this.#spares.unshift(spare);
       this.#failed(error);
       return false;
     }
   }
 
-  /** Nothing is lost: the log goes on up to the end of the last segment, and further when there is room again. */
+  /** A full disk loses nothing: the log goes on up to the end of the last segment, and further when there is room again. */
   #failed(error: unknown): void {
-    if (this.#stopped || this.#control.poisonKind !== POISON.none) return;
-    if (error instanceof IoError && [ENOSPC, EDQUOT, EFBIG].includes(error.errno)) {
+    if (this.#ended) return;
+    if (error instanceof IoError && [ENOSPC, EDQUOT, EFBIG].includes(error.errno) && !this.#isOfNames(error)) {
       if (!this.#control.diskFull) report('space', { path: this.#making.directory, error });
       this.#control.setDiskFull(true);
       clearTimeout(this.#retry);
@@ -225,9 +225,22 @@ export class SegmentKeeper {
       this.#retry.unref();
       return;
     }
+    this.#poison(error);
+  }
+
+  /** The directory could not be synced: which names are durable is unknown, and no later sync would tell. */
+  #isOfNames(error: unknown): boolean {
+    return error instanceof IoError && error.path === this.#making.directory;
+  }
+
+  #poison(error: unknown): void {
     if (error instanceof IoError) this.#control.poison(POISON.io, error.errno, 'segment');
     else this.#control.poison(POISON.internal);
-    process.emitWarning(error instanceof Error ? error : new Error(String(error)));
+    warn(error);
+  }
+
+  get #ended(): boolean {
+    return this.#stopped || this.#control.poisonKind !== POISON.none;
   }
 
   #retryNow(): void {
@@ -279,8 +292,9 @@ export class SegmentKeeper {
       }
       return count;
     }).catch((error: unknown) => {
-      // Nobody awaits it. Nothing is lost; the next segment that fills tries again.
-      process.emitWarning(error instanceof Error ? error : new Error(String(error)));
+      // Nobody awaits it. Nothing is lost: it is tried again with whatever happens next, and told once.
+      if (!this.#ended && !this.#trimFails) warn(error);
+      this.#trimFails = true;
     });
   }
 
@@ -292,10 +306,13 @@ export class SegmentKeeper {
   /** Trims as many of the oldest as `count` tells when it is its turn. */
   #trim(count: () => number): Promise<void> {
     const trimmed = this.#trimming.then(async () => {
-      for (let left = count(); left > 0 && !this.#stopped; left--) await this.#trimOldest();
+      for (let left = count(); left > 0 && !this.#ended; left--) await this.#trimOldest();
     });
-    this.#trimming = trimmed.catch(() => undefined);
-    return trimmed;
+    this.#trimming = trimmed.catch((error: unknown) => {
+      // A segment without a durable name must not be used again, nor one behind it be taken away.
+      if (this.#isOfNames(error) && !this.#ended) this.#poison(error);
+    });
+    return this.#trimming.then(() => trimmed);
   }
 
   /** One at a time: where it fails, the journal still begins with the oldest segment that is there. */
@@ -307,6 +324,7 @@ export class SegmentKeeper {
     this.#spares.push(...await this.#scheduler.runFileTask<string[]>(task));
     this.#filled.shift();
     this.#trimmed++;
+    this.#trimFails = false;
     report('trim', { path: this.#making.directory, before: base + this.#making.segmentBytes });
     if (this.#retry !== undefined) this.#retryNow();
     else this.#supply();
@@ -330,4 +348,8 @@ export class SegmentKeeper {
     this.#closing.add(done);
     void done.then(() => this.#closing.delete(done));
   }
+}
+
+function warn(error: unknown): void {
+  process.emitWarning(error instanceof Error ? error : new Error(String(error)));
 }

@@ -50,8 +50,18 @@ export function ioError(errno: number, syscall: string, path?: string): IoError 
   return new IoError(meaning.code, { errno, errnoName: name, syscall, path, explanation: meaning.explanation });
 }
 
+/** Runs file calls that know no more than a descriptor, and names the file in what they throw. */
+export function inFile<T>(path: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof IoError && error.path === undefined) throw ioError(error.errno, error.syscall, path);
+    throw error;
+  }
+}
+
 /** Turns an error of `node:fs` into this library's family, anything else is returned as it is. */
-export function fromNodeError(error: unknown, path: string): unknown {
+export function fromNodeError(error: unknown, path?: string): unknown {
   if (!(error instanceof Error) || !('errno' in error) || typeof error.errno !== 'number') return error;
   const syscall = 'syscall' in error && typeof error.syscall === 'string' ? error.syscall : 'unknown';
   return ioError(Math.abs(error.errno), syscall, path);

@@ -3,6 +3,7 @@
  * a writer's task starts its loop and returns, a file task does its operation and returns.
  */
 import { expose } from 'comlink';
+import { inFile } from '../platform/errno.js';
 import { selectPlatform } from '../platform/select.js';
 import { announceLoaded } from '../platform/thread-start.js';
 import type { Platform } from '../platform/platform.js';
@@ -21,7 +22,10 @@ import { RingOwner } from './ring-owner.js';
 setImmediate(announceLoaded);
 
 export default function run(task: WorkerTask): Promise<Outcome<unknown>> {
-  return outcomeOf(() => perform(selectPlatform(), task));
+  return outcomeOf(() => {
+    const platform = selectPlatform();
+    return 'path' in task ? inFile(task.path, () => perform(platform, task)) : perform(platform, task);
+  });
 }
 
 function perform(platform: Platform, task: WorkerTask): unknown {

@@ -1,6 +1,6 @@
 /** What opening a journal takes whatever its layout: locks, what direct IO there is, files that keep what was cut off. */
-import { realpathSync, statSync, type BigIntStats } from 'node:fs';
-import { EEXIST, EINVAL, fromNodeError } from '../platform/errno.js';
+import { realpathSync, statSync, unlinkSync, type BigIntStats } from 'node:fs';
+import { EEXIST, EINVAL, fromNodeError, inFile } from '../platform/errno.js';
 import { IoError } from '../platform/errors.js';
 import { NativeMemory } from '../platform/ffi.js';
 import type { Files, LockHolder } from '../platform/platform.js';
@@ -65,7 +65,7 @@ export function notAFile(path: string): IoError {
   });
 }
 
-export function createAside(files: Files, base: string, mode: number): { name: string; target: number } {
+function createAside(files: Files, base: string, mode: number): { name: string; target: number } {
   for (let number = 0; ; number++) {
     const name = number === 0 ? base : `${base}.${number}`;
     try {
@@ -76,6 +76,35 @@ export function createAside(files: Files, base: string, mode: number): { name: s
   }
 }
 
+/**
+ * Makes a new file beside the journal, whose content is what `fill` writes: durable but for its name. Answers the name. Half
+ * a copy is removed: a full disk would get one more of them with each attempt to open the journal.
+ */
+export function keepAside(files: Files, base: string, mode: number, fill: (target: number) => void): string {
+  const { name, target } = createAside(files, base, mode);
+  try {
+    inFile(name, () => {
+      fill(target);
+      files.syncFull(target);
+    });
+    return name;
+  } catch (error) {
+    discard(name);
+    throw error;
+  } finally {
+    files.close(target);
+  }
+}
+
+/** Removes a file that could not be finished. What told so comes first: that it cannot be removed either is no news. */
+export function discard(file: string): void {
+  try {
+    unlinkSync(file);
+  } catch {
+    // It is never taken for anything else than a left-over.
+  }
+}
+
 const COPY_BYTES = 1024 * 1024;
 
 /**
@@ -83,9 +112,8 @@ const COPY_BYTES = 1024 * 1024;
  * bytes there were.
  */
 export function copyAside(files: Files, source: { readonly descriptor: number; readonly offset: number; readonly bytes: number }, base: string): { name: string; bytes: number } {
-  const { name, target } = createAside(files, base, files.status(source.descriptor).mode);
   let done = 0;
-  try {
+  const name = keepAside(files, base, files.status(source.descriptor).mode, (target) => {
     const memory = new NativeMemory(COPY_BYTES, LOG_BUFFER_ALIGNMENT);
     while (done < source.bytes) {
       const count = files.readFully(source.descriptor, memory.bytes.subarray(0, Math.min(COPY_BYTES, source.bytes - done)), source.offset + done);
@@ -93,10 +121,7 @@ export function copyAside(files: Files, source: { readonly descriptor: number; r
       files.writeFully(target, memory.address, count, done);
       done += count;
     }
-    files.syncFull(target);
-  } finally {
-    files.close(target);
-  }
+  });
   return { name, bytes: done };
 }
 

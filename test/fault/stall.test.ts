@@ -9,14 +9,13 @@ import * as assert from 'uvu/assert';
 import { Journal } from 'tidemark';
 import { schedulerOf, temporaryDirectory } from '../support.js';
 import { nameOf, recordOf } from '../programs/records.js';
-import { inMountNamespace, mountImage, noLoopDevices, recordsOf, skip, until, usableBackends } from './tools.js';
+import { inMountNamespace, latestTick, mountImage, noLoopDevices, recordsOf, skip, TICK_MS, until, usableBackends } from './tools.js';
 
 await inMountNamespace(import.meta.url);
 
 const test = suite('a disk that stalls');
 const directory = temporaryDirectory();
 const STALL_MS = 2000;
-const TICK_MS = 10;
 const LATENESS_MS_MAX = 250;
 const RECORDS = 200;
 /** Thaws the filesystem even if this process is killed. */
@@ -34,25 +33,6 @@ async function whileFrozen(mount: string, work: () => Promise<void>): Promise<vo
     await run('fsfreeze', ['-u', mount]);
     if (watchdog.pid !== undefined) process.kill(-watchdog.pid, 'SIGKILL');
   }
-}
-
-/** Ticks for `durationMs` and answers how late the latest tick was, in milliseconds, and how many there were. */
-function latestTick(durationMs: number): Promise<{ latestMs: number; ticks: number }> {
-  return new Promise((resolve) => {
-    const end = performance.now() + durationMs;
-    let latestMs = 0;
-    let ticks = 0;
-    let due = performance.now() + TICK_MS;
-    const timer = setInterval(() => {
-      const now = performance.now();
-      latestMs = Math.max(latestMs, now - due);
-      due = now + TICK_MS;
-      ticks++;
-      if (now < end) return;
-      clearInterval(timer);
-      resolve({ latestMs, ticks });
-    }, TICK_MS);
-  });
 }
 
 const unmountable = noLoopDevices();

@@ -81,6 +81,27 @@ export async function until(what: string, boundMs: number, condition: () => bool
   }
 }
 
+export const TICK_MS = 10;
+
+/** Ticks for `durationMs` and answers how late the latest tick was, in milliseconds, and how many there were. */
+export function latestTick(durationMs: number): Promise<{ latestMs: number; ticks: number }> {
+  return new Promise((resolve) => {
+    const end = performance.now() + durationMs;
+    let latestMs = 0;
+    let ticks = 0;
+    let due = performance.now() + TICK_MS;
+    const timer = setInterval(() => {
+      const now = performance.now();
+      latestMs = Math.max(latestMs, now - due);
+      due = now + TICK_MS;
+      ticks++;
+      if (now < end) return;
+      clearInterval(timer);
+      resolve({ latestMs, ticks });
+    }, TICK_MS);
+  });
+}
+
 /** All records of a journal, and how it ends. */
 export async function recordsOf(path: string, from = 0): Promise<{ records: JournalRecord[]; state: string | undefined }> {
   if (statSync(path).isDirectory()) {

@@ -76,11 +76,12 @@ class OpenSegment {
   }
 
   async read({ base, offset, bytes }: SegmentRead): Promise<Uint8Array> {
+    const path = join(this.#directory, segmentName(base));
     if (this.#open?.base !== base) {
       await this.close();
-      this.#open = { base, handle: await openRegularFile(join(this.#directory, segmentName(base)), constants.O_NOFOLLOW) };
+      this.#open = { base, handle: await openRegularFile(path, constants.O_NOFOLLOW) };
     }
-    return readFully(this.#open.handle, offset, bytes);
+    return readFully(this.#open.handle, path, offset, bytes);
   }
 
   async close(): Promise<void> {

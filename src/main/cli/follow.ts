@@ -152,8 +152,8 @@ async function* wholeFrames(path: string, handle: FileHandle, position: number):
     if (size < at) throw new JournalError('TIDEMARK_CORRUPT', `journal '${path}' was cut to ${size} bytes, having been read up to LSN ${at}`, { path, lsn: size });
     const limit = Math.min(size, at + reach);
     const walk = walkFrames(at, limit);
-    let step = await advance(handle, walk);
-    for (; step.done !== true; step = await advance(handle, walk)) {
+    let step = await advance(handle, path, walk);
+    for (; step.done !== true; step = await advance(handle, path, walk)) {
       at = step.value.end;
       yield step.value;
     }

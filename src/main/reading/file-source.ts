@@ -43,7 +43,7 @@ export class FileSource implements JournalSource {
     if (position > sizeBytes) throw this.#beyond(position, sizeBytes);
     const walk = walkFrames(position, sizeBytes);
     for (;;) {
-      const step = await advance(this.#handle, walk);
+      const step = await advance(this.#handle, this.#path, walk);
       if (step.done === true) return step.value;
       if (step.value.start >= to) return undefined;
       yield step.value;
@@ -51,7 +51,7 @@ export class FileSource implements JournalSource {
   }
 
   async readAt(start: number): Promise<Frame> {
-    const step = await advance(this.#handle, walkFrames(start, await this.#size()));
+    const step = await advance(this.#handle, this.#path, walkFrames(start, await this.#size()));
     if (step.done !== true) return step.value;
     const { state, detail } = step.value;
     throw new JournalError('TIDEMARK_NO_RECORD', `no record starts at LSN ${start} of '${this.#path}': ${state}, ${detail}`, { path: this.#path, lsn: start });
@@ -83,11 +83,11 @@ export class FileSource implements JournalSource {
 export const FILE_TELLS_NOTHING = 'a journal in the file layout does not tell which of its records are durable';
 
 /** Runs the walk until its next frame or its end. */
-export async function advance(handle: FileHandle, walk: Generator<WalkStep, Tail, Uint8Array>): Promise<IteratorResult<Frame, Tail>> {
+export async function advance(handle: FileHandle, path: string, walk: Generator<WalkStep, Tail, Uint8Array>): Promise<IteratorResult<Frame, Tail>> {
   let step = walk.next(new Uint8Array(0));
   while (step.done !== true) {
     if ('frame' in step.value) return { done: false, value: step.value.frame };
-    step = walk.next(await readFully(handle, step.value.read.offset, step.value.read.bytes));
+    step = walk.next(await readFully(handle, path, step.value.read.offset, step.value.read.bytes));
   }
   return step;
 }

@@ -13,7 +13,10 @@ export async function openRegularFile(path: string, flags = 0): Promise<FileHand
   } catch (error) {
     throw fromNodeError(error, path);
   }
-  const status = await handle.stat();
+  const status = await handle.stat().catch(async (error: unknown) => {
+    await handle.close();
+    throw fromNodeError(error, path);
+  });
   if (status.isFile()) return handle;
   await handle.close();
   if (status.isDirectory()) throw ioError(EISDIR, 'open', path);
@@ -22,14 +25,18 @@ export async function openRegularFile(path: string, flags = 0): Promise<FileHand
   });
 }
 
-/** Reads `bytes` bytes into fresh memory; fewer only where the file ends. */
-export async function readFully(handle: FileHandle, offset: number, bytes: number): Promise<Uint8Array> {
+/** Reads `bytes` bytes of the file at `path` into fresh memory; fewer only where it ends. */
+export async function readFully(handle: FileHandle, path: string, offset: number, bytes: number): Promise<Uint8Array> {
   const target = Buffer.allocUnsafeSlow(bytes);
   let done = 0;
-  while (done < bytes) {
-    const { bytesRead } = await handle.read(target, done, bytes - done, offset + done);
-    if (bytesRead === 0) break;
-    done += bytesRead;
+  try {
+    while (done < bytes) {
+      const { bytesRead } = await handle.read(target, done, bytes - done, offset + done);
+      if (bytesRead === 0) break;
+      done += bytesRead;
+    }
+  } catch (error) {
+    throw fromNodeError(error, path);
   }
   return target.subarray(0, done);
 }

@@ -139,11 +139,11 @@ export class SegmentDirectory {
   async read(file: SegmentFile, offset: number, bytes: number): Promise<Uint8Array> {
     this.#checkOpen();
     try {
-      return await readFully(file.handle, offset, bytes);
+      return await readFully(file.handle, join(this.path, file.name), offset, bytes);
     } catch (error) {
       // Closing the reader closes its files, under an iteration too.
       this.#checkOpen();
-      throw fromNodeError(error, join(this.path, file.name));
+      throw error;
     }
   }
 
@@ -252,7 +252,7 @@ async function openSegmentFile(path: string, base: number): Promise<SegmentFile 
 /** The segment's header; undefined when the file has lost its name, so that its header may be another one's already. */
 async function readHeader(path: string, file: SegmentFile, notASegment: 'TIDEMARK_NOT_A_JOURNAL' | 'TIDEMARK_CORRUPT'): Promise<SegmentHeader | undefined> {
   for (let look = 0; ; look++) {
-    const verdict = decodeSegmentHeader(await readFully(file.handle, 0, SEGMENT_HEADER_BYTES));
+    const verdict = decodeSegmentHeader(await readFully(file.handle, join(path, file.name), 0, SEGMENT_HEADER_BYTES));
     const problem = verdict.ok ? misplaced(file.base, verdict.header) : verdict;
     if (verdict.ok && problem === undefined) return verdict.header;
     const found = await statusOf(join(path, file.name));

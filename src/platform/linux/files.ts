@@ -1,5 +1,5 @@
 /** Blocking file calls on Linux. Worker threads only: each of them may wait for the disk. */
-import { existsSync, openSync, readSync, fsyncSync, closeSync, readFileSync } from 'node:fs';
+import { existsSync, readSync, readFileSync } from 'node:fs';
 import { assert, NotSupportedError } from '../errors.js';
 import { EAGAIN, EINTR, EIO, ENOSYS, EOPNOTSUPP, fromNodeError, ioError } from '../errno.js';
 import { lastErrno, native, NativeMemory } from '../ffi.js';
@@ -131,11 +131,15 @@ function status(descriptor: number, path?: string): FileStatus {
 
 function readFully(descriptor: number, target: Uint8Array, offset: number): number {
   let done = 0;
-  while (done < target.length) {
-    // node:fs does this as well as a native call would: it retries EINTR.
-    const count = readSync(descriptor, target, done, target.length - done, offset + done);
-    if (count === 0) break;
-    done += count;
+  try {
+    while (done < target.length) {
+      // node:fs does this as well as a native call would.
+      const count = readSync(descriptor, target, done, target.length - done, offset + done);
+      if (count === 0) break;
+      done += count;
+    }
+  } catch (error) {
+    throw fromNodeError(error);
   }
   return done;
 }
@@ -164,24 +168,32 @@ function syncOnce(call: (descriptor: number) => number, syscall: string): (descr
 }
 
 function syncDirectory(path: string): void {
-  let descriptor: number;
+  const descriptor = open(path, { write: false, directory: true });
   try {
-    descriptor = openSync(path, 'r');
-  } catch (error) {
-    throw fromNodeError(error, path);
-  }
-  try {
-    fsyncSync(descriptor);
-  } catch (error) {
-    throw fromNodeError(error, path);
+    // Not by node:fs, which would sync again after EINTR.
+    check(c.fsync(descriptor), 'fsync', path);
   } finally {
-    closeSync(descriptor);
+    c.close(descriptor);
   }
 }
 
+/** Repeats a call that signals interrupt, such as those of a profiler; answers the error number that is left, or 0. */
+function patiently(call: () => number): number {
+  for (let attempt = 0; ; attempt++) {
+    if (call() === 0) return 0;
+    const errno = lastErrno();
+    if (errno !== EINTR || attempt >= RETRIES_MAX) return errno;
+  }
+}
+
+function truncate(descriptor: number, bytes: number): void {
+  const errno = patiently(() => c.ftruncate(descriptor, bytes));
+  if (errno !== 0) throw ioError(errno, 'ftruncate');
+}
+
 function allocate(descriptor: number, offset: number, bytes: number): void {
-  if (c.fallocate(descriptor, 0, offset, bytes) === 0) return;
-  const errno = lastErrno();
+  const errno = patiently(() => c.fallocate(descriptor, 0, offset, bytes));
+  if (errno === 0) return;
   if (errno === EOPNOTSUPP || errno === ENOSYS) {
     throw new NotSupportedError('fallocate', `the filesystem ${filesystem(descriptor).name} cannot reserve blocks`);
   }
@@ -285,9 +297,7 @@ export const files: Files = {
   syncData: syncOnce(c.fdatasync, 'fdatasync'),
   syncFull: syncOnce(c.fsync, 'fsync'),
   syncDirectory,
-  truncate: (descriptor, bytes) => {
-    check(c.ftruncate(descriptor, bytes), 'ftruncate');
-  },
+  truncate,
   allocate,
   advise,
   probeDirect,

@@ -158,6 +158,8 @@ export class SegmentsJournal {
   }
 
   #wrote(flight: Flight, before: number, retries: number, result: number): void {
+    // By another thread, perhaps: what is left of this extent is not written any more.
+    if (this.#side.poisoned) return;
     const idle = result === 0 || result === -EAGAIN || result === -EINTR;
     if ((result < 0 && !idle) || (idle && retries === RETRIES_MAX)) {
       this.#side.poison(result === 0 ? EIO : -result, this.#engine.writeCall);
@@ -196,7 +198,8 @@ export class SegmentsJournal {
           return;
         }
         left--;
-        if (left > 0) return;
+        // Whoever was told that the journal is poisoned was told how far it is durable.
+        if (left > 0 || this.#side.poisoned) return;
         this.#syncing = false;
         this.#settle(covered.length);
         this.#sync();
@@ -208,8 +211,6 @@ export class SegmentsJournal {
 
   /** Moves the watermarks over what is durable without a gap: at most `count` extents. */
   #settle(count: number): void {
-    // Whoever was told that the journal is poisoned was told how far it is durable.
-    if (this.#side.poisoned) return;
     let last: Extent | undefined;
     const now = performance.now();
     for (let i = 0; i < count; i++) {

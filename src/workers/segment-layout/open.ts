@@ -12,7 +12,7 @@ import { EEXIST, fromNodeError } from '../../platform/errno.js';
 import { assert, IoError, JournalError, NotSupportedError } from '../../platform/errors.js';
 import { addressOf, NativeMemory } from '../../platform/ffi.js';
 import type { Files } from '../../platform/platform.js';
-import { createAside, lockPatiently, notAFile, probeDirect, realPath, statOf } from '../opening.js';
+import { keepAside, lockPatiently, notAFile, probeDirect, realPath, statOf } from '../opening.js';
 import { ControlBlock } from '../protocol/control-block.js';
 import { idChecksum, JOURNAL_ID_BYTES } from '../protocol/frame.js';
 import { LOG_BUFFER_ALIGNMENT } from '../protocol/log-buffer.js';
@@ -174,8 +174,11 @@ class Opening {
       const name = join(this.#task.path, segmentName(base));
       if (statOf(name) === undefined) continue;
       const descriptor = this.#files.open(name, { write: true, noFollow: true });
-      this.#files.syncFull(descriptor);
-      this.#files.close(descriptor);
+      try {
+        this.#files.syncFull(descriptor);
+      } finally {
+        this.#files.close(descriptor);
+      }
     }
     this.#files.syncDirectory(this.#task.path);
   }
@@ -192,9 +195,8 @@ class Opening {
     const { path } = this.#task;
     const base = geometry.baseOf(log.end);
     const source = new SegmentSource(this.#files, path);
-    const { name, target } = createAside(this.#files, join(path, `${segmentName(base)}.torn-${log.end}`), this.#task.mode);
     let bytes = 0;
-    try {
+    const copy = (target: number): void => {
       for (const { start, end } of bodies(geometry, log, log.end, dataEnd)) {
         for (let at = start; at < end;) {
           const piece = source.read({ base: geometry.baseOf(at), offset: at - geometry.baseOf(at), bytes: Math.min(1024 * 1024, end - at) });
@@ -206,9 +208,11 @@ class Opening {
           at += piece.length;
         }
       }
-      this.#files.syncFull(target);
+    };
+    let name: string;
+    try {
+      name = keepAside(this.#files, join(path, `${segmentName(base)}.torn-${log.end}`), this.#task.mode, copy);
     } finally {
-      this.#files.close(target);
       source.close();
     }
     this.#files.syncDirectory(path);

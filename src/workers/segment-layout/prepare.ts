@@ -8,7 +8,7 @@
  */
 import { renameSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { ENOENT, fromNodeError } from '../../platform/errno.js';
+import { ENOENT, fromNodeError, inFile } from '../../platform/errno.js';
 import { assert, IoError, JournalError, NotSupportedError } from '../../platform/errors.js';
 import { NativeMemory } from '../../platform/ffi.js';
 import type { Files } from '../../platform/platform.js';
@@ -16,7 +16,7 @@ import { ControlBlock } from '../protocol/control-block.js';
 import { LOG_BUFFER_ALIGNMENT } from '../protocol/log-buffer.js';
 import { PACE, type PreparedSegment, type PrepareSegmentTask, type SegmentMaking } from '../protocol/messages.js';
 import { decodeSegmentHeader, encodeSegmentHeader, segmentName, SEGMENT_HEADER_BYTES, SPARE_SUFFIX } from '../protocol/segment.js';
-import { lockPatiently } from '../opening.js';
+import { discard, lockPatiently } from '../opening.js';
 
 /** Zeros are written in steps of this size: whoever is in a hurry waits for no more. */
 const STEP_BYTES = 1024 * 1024;
@@ -24,6 +24,17 @@ const STEP_BYTES = 1024 * 1024;
 export function prepareSegment(files: Files, task: PrepareSegmentTask): PreparedSegment {
   const { making, base } = task;
   const file = join(making.directory, task.spare ?? `${segmentName(base)}${SPARE_SUFFIX}`);
+  try {
+    return inFile(file, () => prepareFile(files, task, file));
+  } catch (error) {
+    // How much of it has reached the disk is unknown, and no second sync would tell: the next attempt begins with a new file.
+    discard(file);
+    throw error;
+  }
+}
+
+function prepareFile(files: Files, task: PrepareSegmentTask, file: string): PreparedSegment {
+  const { making, base } = task;
   if (task.spare !== undefined && recycle(files, task, file)) {
     return { segment: putInPlace(files, making, base, file), origin: 'recycled', zeroedBytes: 0 };
   }
@@ -77,9 +88,6 @@ function make(files: Files, task: PrepareSegmentTask, file: string): number {
     const zeroed = writeZeros(files, descriptor, task);
     files.syncFull(descriptor);
     return zeroed;
-  } catch (error) {
-    removeFile(file);
-    throw error;
   } finally {
     files.close(descriptor);
   }
