@@ -1,7 +1,49 @@
-import { Theatre } from './theatre.js';
-const theatre = await Theatre.open();
-const t = performance.now();
-const played = theatre.play(Number(process.env['SEED'] ?? 1), Number(process.env['SCHEDULES'] ?? 2000));
-console.log(played.schedules, played.steps, played.switches, (performance.now() - t) / 1000, played.seen);
-if (played.failure) { console.log(played.failure.story.join('\n')); console.log(played.failure.seed, played.failure.what); }
-await theatre.close();
+/**
+ * Threads that append, write, fail, end and close, interleaved at every operation on shared memory, against a model without
+ * threads.
+ *
+ *     SCHEDULES=100000 node build/test/model/interleavings.test.js     the long form
+ *     SEED=4711 SCHEDULES=1 node build/test/model/interleavings.test.js     one schedule again
+ */
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { MUTATIONS, withMutation } from './mutations.js';
+import { Theatre, type Played } from './theatre.js';
+
+/** Schedules of the short form, and within how many a mistake has to show. */
+const SCHEDULES = 1500;
+const MUTATION_SCHEDULES = 2000;
+
+const seed = Number(process.env['SEED'] ?? 1 + (Date.now() % 1_000_000_000));
+const schedules = Number(process.env['SCHEDULES'] ?? SCHEDULES);
+const test = suite('interleavings');
+
+async function play(count: number, product?: string): Promise<Played> {
+  const theatre = await Theatre.open(product);
+  try {
+    return theatre.play(seed, count);
+  } finally {
+    await theatre.close();
+  }
+}
+
+test(`${schedules} schedules from seed ${seed} on do what the model does`, async () => {
+  const started = performance.now();
+  const { failure, ...played } = await play(schedules);
+  if (failure !== undefined) {
+    console.log(failure.story.join('\n'));
+    assert.unreachable(`${failure.what}\nagain: SEED=${failure.seed} SCHEDULES=1`);
+  }
+  const seconds = (performance.now() - started) / 1000;
+  console.log(`${played.schedules} schedules, ${played.steps} steps, ${played.switches} switches of threads, ${seconds.toFixed(1)} s`, played.seen);
+});
+
+for (const mutation of schedules === 1 ? [] : MUTATIONS) {
+  test(`a mistake is seen: ${mutation.name}`, async () => {
+    const { failure, schedules: played } = await withMutation(mutation, (product) => play(MUTATION_SCHEDULES, product));
+    console.log(`${played}: ${failure?.what.split('\n')[0]}`);
+    assert.ok(failure, `not seen in ${played} schedules from seed ${seed} on`);
+  });
+}
+
+test.run();

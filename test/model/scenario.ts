@@ -88,7 +88,7 @@ export function scenarioOf(seed: number): Scenario {
     segments: dice.one(1, 1, 2),
     diskFull: dice.chance(15) ? 1 + dice.below(2) : 0,
     acks: scripts.map(() => (dice.chance(25) ? 'written' : 'durable')),
-    switchPercent: dice.one(3, 10, 25, 50),
+    switchPercent: dice.one(1, 3, 10, 30),
     fault: faultOf(dice),
   };
 }
@@ -113,7 +113,7 @@ function scriptOf(dice: Dice, thread: number, capacity: number): Step[] {
   for (let i = 0; i < records; i++) {
     if (dice.chance(20)) steps.push({ kind: 'await' });
     const kind = dice.one('append', 'append', 'append', 'try', 'submit', 'batch');
-    const sizes = kind === 'batch' ? Array.from({ length: 1 + dice.below(3) }, () => sizeOf(dice, capacity, 30)) : [sizeOf(dice, capacity, kind === 'try' ? 0 : 15)];
+    const sizes = kind === 'batch' ? Array.from({ length: 1 + dice.below(3) }, () => sizeOf(dice, Math.min(capacity, 16 * 1024), 30)) : [sizeOf(dice, capacity, kind === 'try' ? 0 : 15)];
     steps.push({ kind, sizes });
   }
   // Otherwise it closes while all that is under way.

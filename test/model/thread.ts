@@ -171,9 +171,12 @@ export class StageThread {
     });
     this.#installCopies(product);
     process.emitWarning = (warning) => this.complain('a warning', warning);
-    process.on('unhandledRejection', (error) => {
-      if (!(error instanceof Died)) this.complain('a rejection that nobody handles', error);
-    });
+    // Microtasks and reactions of promises have nobody who would catch what ends this thread.
+    for (const event of ['unhandledRejection', 'uncaughtException'] as const) {
+      process.on(event, (error: unknown) => {
+        if (!(error instanceof Died)) this.complain(event, error);
+      });
+    }
   }
 
   /** Copies into the log buffer: others may come in before each of them. */

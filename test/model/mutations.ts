@@ -1,0 +1,151 @@
+/** Mistakes put into copies of the product, each in one step of the protocol: a model that misses one of them is worth nothing. */
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { PRODUCT } from './theatre.js';
+
+export interface Mutation {
+  readonly name: string;
+  /** A compiled module, and what is replaced in it. */
+  readonly file: string;
+  readonly replace: readonly (readonly [from: string, to: string])[];
+}
+
+const CONTROL_BLOCK = 'workers/protocol/control-block.js';
+const LOG_BUFFER = 'workers/protocol/log-buffer.js';
+const LOOP = 'workers/writer-loop.js';
+const SEGMENTS_JOURNAL = 'workers/segment-layout/journal.js';
+const SEGMENTS_SIDE = 'workers/segment-layout/write-side.js';
+const FILE_SIDE = 'workers/file-layout/write-side.js';
+const WAITERS = 'main/durable-waiters.js';
+
+const PUBLISH = `this.#control.publish(this.#slot);
+        this.#control.ringDoorbell();
+        return start;
+    }
+    /** The same`;
+
+export const MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'the slots are read before the end of the reservations',
+    file: CONTROL_BLOCK,
+    replace: [
+      ['let published = BigInt(this.reservedLsn);', 'let published = BigInt(SEALED_LSN);'],
+      ['return Number(published);', 'return Math.min(Number(published), this.reservedLsn);'],
+    ],
+  },
+  {
+    name: 'a slot is entered behind the reservation',
+    file: LOG_BUFFER,
+    replace: [
+      ['this.#control.enter(this.#slot, expected);\n        for (;;) {', 'for (;;) {'],
+      ['this.#seenEnd = expected + taken;', 'this.#seenEnd = expected + taken; this.#control.enter(this.#slot, expected);'],
+    ],
+  },
+  {
+    name: 'a record is published before it is copied',
+    file: LOG_BUFFER,
+    replace: [['this.#putFrame(start, record, recordBytes);', 'this.#control.publish(this.#slot); this.#putFrame(start, record, recordBytes);']],
+  },
+  {
+    name: 'the bell is rung before publishing',
+    file: LOG_BUFFER,
+    replace: [[PUBLISH, PUBLISH.replace(/(this.*publish.*\n\s*)(this.*\n\s*)/, '$2 $1')]],
+  },
+  {
+    name: 'who is refused does not ring, though the writer may have gone to sleep on its slot',
+    file: LOG_BUFFER,
+    replace: [['this.#control.ringDoorbell();\n        return -1;', 'return -1;']],
+  },
+  {
+    name: 'a reservation reaches a sector too far into the window',
+    file: LOG_BUFFER,
+    replace: [['return roomEnd - this.#seenReleased <= this.#log.capacity;', 'return roomEnd - this.#seenReleased <= this.#log.capacity + 512;']],
+  },
+  {
+    name: 'the bell is armed without looking again',
+    file: LOOP,
+    replace: [['if (this.#side.pendingBytes() > 0 || this.#side.isCalled) {', 'if (this.#side.isCalled) {']],
+  },
+  {
+    name: 'nobody looks after a thread that has ended',
+    file: LOOP,
+    replace: [['if (this.#side.hasUnpublished)\n', 'if (this.#ended)\n']],
+  },
+  {
+    name: 'a waiter reads the wake word when it has looked',
+    file: CONTROL_BLOCK,
+    replace: [['Atomics.waitAsync(this.#i32, W32.wake, seen)', 'Atomics.waitAsync(this.#i32, W32.wake, Atomics.load(this.#i32, W32.wake))']],
+  },
+  {
+    name: 'waiters are woken before the watermarks move',
+    file: CONTROL_BLOCK,
+    replace: [
+      ['this.#raise(W64.written, watermarks.written);', 'this.wakeWaiters(); this.#raise(W64.written, watermarks.written);'],
+      ['this.#raise(W64.released, watermarks.released);\n        this.wakeWaiters();', 'this.#raise(W64.released, watermarks.released);'],
+    ],
+  },
+  {
+    name: 'who wants a segment does not ring',
+    file: CONTROL_BLOCK,
+    replace: [['if (Atomics.exchange(this.#i32, W32.segmentWanted, 1) === 0)\n            this.ringDoorbell();', 'Atomics.exchange(this.#i32, W32.segmentWanted, 1);']],
+  },
+  {
+    name: 'nobody is woken for a new segment',
+    file: CONTROL_BLOCK,
+    replace: [['Atomics.store(this.#i32, W32.diskFull, 0);\n        this.wakeWaiters();', 'Atomics.store(this.#i32, W32.diskFull, 0);']],
+  },
+  {
+    name: 'a write releases its space when it begins',
+    file: SEGMENTS_JOURNAL,
+    replace: [['this.#tellProgress(extent);', 'this.#tellProgress(extent); this.#side.control.advance({ released: extent.end });']],
+  },
+  {
+    name: 'what is written counts as durable',
+    file: SEGMENTS_SIDE,
+    replace: [['this.control.advance({ written: extent.frameEnd });', 'this.control.advance({ written: extent.frameEnd, durable: extent.frameEnd });']],
+  },
+  {
+    name: 'writes become durable in the order in which they end',
+    file: SEGMENTS_JOURNAL,
+    replace: [['if (flight === undefined || !flight.written)', 'if (flight === undefined)']],
+  },
+  {
+    name: 'a poisoned journal becomes more durable',
+    file: SEGMENTS_JOURNAL,
+    replace: [['if (this.#side.poisoned)\n            return;\n        let last;', 'let last;']],
+  },
+  {
+    name: 'a file takes what is reserved',
+    file: FILE_SIDE,
+    replace: [['this.control.publishedLsn()', 'this.control.reservedLsn']],
+  },
+  {
+    name: 'the watermark is read before the failure',
+    file: WAITERS,
+    replace: [
+      ['const failure = this.#hooks.poisoned();', ''],
+      ['const durable = this.#control.durableLsn;', 'const durable = this.#control.durableLsn; const failure = this.#hooks.poisoned();'],
+    ],
+  },
+];
+
+/** Runs `use` with the URL of a copy of the product that has the mistake. */
+export async function withMutation<T>({ name, file, replace }: Mutation, use: (product: string) => Promise<T>): Promise<T> {
+  // Beside the product, so that the packages it needs are found from there too.
+  const parent = fileURLToPath(new URL('../build/', PRODUCT));
+  mkdirSync(parent, { recursive: true });
+  const copy = mkdtempSync(join(parent, 'mutation-'));
+  try {
+    cpSync(fileURLToPath(PRODUCT), copy, { recursive: true });
+    let source = readFileSync(join(copy, file), 'utf8');
+    for (const [from, to] of replace) {
+      if (source.split(from).length !== 2) throw new Error(`the mutation '${name}' finds its place not once in ${file}: ${from}`);
+      source = source.replace(from, () => to);
+    }
+    writeFileSync(join(copy, file), source);
+    return await use(pathToFileURL(`${copy}/`).href);
+  } finally {
+    rmSync(copy, { recursive: true, force: true });
+  }
+}
