@@ -7,7 +7,8 @@
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { MUTATIONS, withMutation } from './mutations.js';
+import { MUTATIONS } from './mutations.js';
+import { type Change, withCopy } from './product-copy.js';
 import { Theatre, type Played } from './theatre.js';
 
 /** Schedules of the short form, and within how many a mistake has to show. */
@@ -18,13 +19,15 @@ const seed = Number(process.env['SEED'] ?? 1 + (Date.now() % 1_000_000_000));
 const schedules = Number(process.env['SCHEDULES'] ?? SCHEDULES);
 const test = suite('interleavings');
 
-async function play(count: number, product?: string): Promise<Played> {
-  const theatre = await Theatre.open(product);
-  try {
-    return theatre.play(seed, count);
-  } finally {
-    await theatre.close();
-  }
+function play(count: number, ...changes: readonly Change[]): Promise<Played> {
+  return withCopy(changes, async (product) => {
+    const theatre = await Theatre.open(product);
+    try {
+      return theatre.play(seed, count);
+    } finally {
+      await theatre.close();
+    }
+  });
 }
 
 test(`${schedules} schedules from seed ${seed} on do what the model does`, async () => {
@@ -40,7 +43,7 @@ test(`${schedules} schedules from seed ${seed} on do what the model does`, async
 
 for (const mutation of schedules === 1 ? [] : MUTATIONS) {
   test(`a mistake is seen: ${mutation.name}`, async () => {
-    const { failure, schedules: played } = await withMutation(mutation, (product) => play(MUTATION_SCHEDULES, product));
+    const { failure, schedules: played } = await play(MUTATION_SCHEDULES, mutation);
     console.log(`${played}: ${failure?.what.split('\n')[0]}`);
     assert.ok(failure, `not seen in ${played} schedules from seed ${seed} on`);
   });

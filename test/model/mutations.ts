@@ -1,15 +1,5 @@
 /** Mistakes put into copies of the product, each in one step of the protocol: a model that misses one of them is worth nothing. */
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
-import { PRODUCT } from './theatre.js';
-
-export interface Mutation {
-  readonly name: string;
-  /** A compiled module, and what is replaced in it. */
-  readonly file: string;
-  readonly replace: readonly (readonly [from: string, to: string])[];
-}
+import type { Change } from './product-copy.js';
 
 const CONTROL_BLOCK = 'workers/protocol/control-block.js';
 const LOG_BUFFER = 'workers/protocol/log-buffer.js';
@@ -25,7 +15,7 @@ const PUBLISH = `this.#control.publish(this.#slot);
     }
     /** The same`;
 
-export const MUTATIONS: readonly Mutation[] = [
+export const MUTATIONS: readonly (Change & { readonly name: string })[] = [
   {
     name: 'the slots are read before the end of the reservations',
     file: CONTROL_BLOCK,
@@ -86,11 +76,6 @@ export const MUTATIONS: readonly Mutation[] = [
     ],
   },
   {
-    name: 'who wants a segment does not ring',
-    file: CONTROL_BLOCK,
-    replace: [['if (Atomics.exchange(this.#i32, W32.segmentWanted, 1) === 0)\n            this.ringDoorbell();', 'Atomics.exchange(this.#i32, W32.segmentWanted, 1);']],
-  },
-  {
     name: 'nobody is woken for a new segment',
     file: CONTROL_BLOCK,
     replace: [['Atomics.store(this.#i32, W32.diskFull, 0);\n        this.wakeWaiters();', 'Atomics.store(this.#i32, W32.diskFull, 0);']],
@@ -121,31 +106,13 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: [['this.control.publishedLsn()', 'this.control.reservedLsn']],
   },
   {
-    name: 'the watermark is read before the failure',
+    name: 'a poisoned journal syncs on',
+    file: SEGMENTS_JOURNAL,
+    replace: [['if (this.#side.poisoned)\n            return;\n        const count', 'const count']],
+  },
+  {
+    name: 'after a failure the watermark is not looked at',
     file: WAITERS,
-    replace: [
-      ['const failure = this.#hooks.poisoned();', ''],
-      ['const durable = this.#control.durableLsn;', 'const durable = this.#control.durableLsn; const failure = this.#hooks.poisoned();'],
-    ],
+    replace: [['const movedDurable = this.#durable', 'const movedDurable = failure === undefined && this.#durable']],
   },
 ];
-
-/** Runs `use` with the URL of a copy of the product that has the mistake. */
-export async function withMutation<T>({ name, file, replace }: Mutation, use: (product: string) => Promise<T>): Promise<T> {
-  // Beside the product, so that the packages it needs are found from there too.
-  const parent = fileURLToPath(new URL('../build/', PRODUCT));
-  mkdirSync(parent, { recursive: true });
-  const copy = mkdtempSync(join(parent, 'mutation-'));
-  try {
-    cpSync(fileURLToPath(PRODUCT), copy, { recursive: true });
-    let source = readFileSync(join(copy, file), 'utf8');
-    for (const [from, to] of replace) {
-      if (source.split(from).length !== 2) throw new Error(`the mutation '${name}' finds its place not once in ${file}: ${from}`);
-      source = source.replace(from, () => to);
-    }
-    writeFileSync(join(copy, file), source);
-    return await use(pathToFileURL(`${copy}/`).href);
-  } finally {
-    rmSync(copy, { recursive: true, force: true });
-  }
-}

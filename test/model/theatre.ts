@@ -48,7 +48,7 @@ export class Theatre {
   readonly #workers: Worker[] = [];
 
   /** `product`: URL of the modules that the threads play. */
-  static async open(product = PRODUCT): Promise<Theatre> {
+  static async open(product: string): Promise<Theatre> {
     const theatre = new Theatre(await loadProduct(PRODUCT));
     await theatre.#start(product);
     return theatre;

@@ -74,11 +74,11 @@ export class StageThread {
     }
   }
 
-  /** A place in the product's code at which other threads may come in, or this one may end. */
-  point(): void {
+  /** A place in the product's code at which other threads may come in, and this one may end. */
+  point(mayEnd = true): void {
     if (this.#isDead) throw new Died();
     this.#stepsLeft--;
-    if (this.#stepsLeft <= 0) {
+    if (this.#stepsLeft <= 0 && mayEnd) {
       this.stage.die(this.me);
       throw new Died();
     }
@@ -270,7 +270,8 @@ export class StageThread {
       compareExchange: operation('compareExchange'),
       notify: (words: Int32Array, index: number): number => {
         if (plain(words, index)) return atomics.notify(words, index);
-        this.point();
+        // The engine ends a thread where functions and loops begin: not between a change and its notification.
+        this.point(false);
         const woken = this.stage.wake(at(words, index));
         this.stage.record(this.me, 'notify', at(words, index), woken);
         return woken;
