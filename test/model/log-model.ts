@@ -7,7 +7,7 @@
 import { frame as fileFrame } from '../conformance/format.js';
 import { frame as segmentFrame, KIND } from '../conformance/segment-files.js';
 import { JOURNAL_ID, recordOf, SEGMENT_BYTES, type Scenario, type Step } from './scenario.js';
-import { APPENDERS, OPENER, ROLES, WRITER, type StageEvent } from './stage.js';
+import { APPENDERS, NOT_EXCHANGED, OPENER, ROLES, WRITER, type StageEvent } from './stage.js';
 import type { Words } from './words.js';
 
 const OVERHEAD_BYTES = 12;
@@ -16,7 +16,6 @@ const MARK_BYTES = 64;
 const SEGMENT_HEADER_BYTES = 4096;
 const ID = Buffer.from(JOURNAL_ID);
 const IDLE = -1;
-const NOT_DONE = -2;
 const SEALED = Number.MAX_SAFE_INTEGER;
 const POISON = { io: 1, workerDied: 2, producerDied: 3 } as const;
 const CODE = { none: 0, poisoned: 1, closed: 2, noSpace: 3, workerDied: 4 } as const;
@@ -66,6 +65,8 @@ export class LogModel {
   /** Threads that have begun to close their journal, and those that have ended that. */
   readonly #closing = new Set<number>();
   readonly #ended = new Set<number>();
+  /** A call whose promise a later one was quicker than, by thread. */
+  readonly #overtaken = new Map<number, Call>();
   readonly #held = new Map<number, number>();
   readonly #wrote: Coverage;
   readonly #stable: Coverage;
@@ -107,6 +108,7 @@ export class LogModel {
       case 'stable': this.#stable.add(a, b); break;
       case 'failed': this.#failed ||= b === -5; break;
       case 'died': this.#dead.add(thread); this.seen.add(`${thread === WRITER ? 'the writer' : 'a producer'} dies`); break;
+      case 'turn': this.#turn(thread); break;
       case 'idle': this.#held.set(thread, a); break;
       case 'sleep': this.seen.add(thread === WRITER ? 'the writer sleeps' : 'an appender sleeps'); break;
       case 'quiet': this.#quiet(); break;
@@ -119,7 +121,7 @@ export class LogModel {
   #word({ thread, kind, a, b, c }: StageEvent): void {
     const word = this.#words.get(a) ?? '';
     const swapped = kind === 'compareExchange';
-    if (swapped && c === NOT_DONE) return;
+    if (swapped && c === NOT_EXCHANGED) return;
     if (word === 'reserved') this.#reserve(thread, b, c);
     else if (word.startsWith('owner') && swapped) this.#slotOf.set(word.replace('owner', 'slot'), thread);
     else if (word.startsWith('slot')) this.#slot(thread, word, c);
@@ -290,10 +292,16 @@ export class LogModel {
     if (call.range === undefined) throw this.#violation('a record is acknowledged that has no place');
     this.#check(call.range.end === end, `a record that ends at ${call.range.end} is acknowledged as ${end}`);
     this.#check(this.#watermarkOf(call) >= end, 'acknowledged before the watermark has come there');
-    const plain = (one: Call): boolean => one.thread === call.thread && (one.kind === 'append' || one.kind === 'batch');
-    const earlier = this.#calls.find((one) => plain(one) && !one.settled && one.step < call.step);
-    if (process.env['ORDER']) this.#check(!plain(call) || earlier === undefined, 'acknowledged before an earlier record of its thread');
     call.settled = true;
+    // A record that waited for room is told a few microtasks after its watermark was seen, but in the same turn.
+    const earlier = this.#calls.find((one) => isPlain(one) && one.thread === call.thread && !one.settled && one.step < call.step);
+    if (isPlain(call) && earlier !== undefined) this.#overtaken.set(call.thread, earlier);
+  }
+
+  #turn(thread: number): void {
+    const overtaken = this.#overtaken.get(thread);
+    this.#check(overtaken === undefined || overtaken.settled, `${this.#describe(overtaken)} is acknowledged after a later one`);
+    this.#overtaken.delete(thread);
   }
 
   #reject(call: Call, code: number): void {
@@ -383,6 +391,11 @@ export class LogModel {
   #violation(what: string): Violation {
     return new Violation(`event ${this.#index}: ${what}`);
   }
+}
+
+/** Resolved straight from a watermark. */
+function isPlain({ kind }: Call): boolean {
+  return kind === 'append' || kind === 'batch';
 }
 
 function baseOf(lsn: number): number {

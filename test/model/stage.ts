@@ -21,7 +21,7 @@ export const APPENDERS = 3;
 /** What happens, in the order of the history. The first of them are the operations of `Atomics`. */
 export const EVENTS = [
   'load', 'store', 'compareExchange', 'add', 'sub', 'exchange', 'notify', 'sleep',
-  'call', 'refused', 'resolve', 'reject', 'closing', 'closed', 'copy', 'submit', 'wrote', 'stable', 'failed', 'died', 'timer', 'quiet', 'idle',
+  'call', 'refused', 'resolve', 'reject', 'closing', 'closed', 'copy', 'submit', 'wrote', 'stable', 'failed', 'died', 'timer', 'quiet', 'turn', 'idle',
 ] as const;
 export type EventKind = (typeof EVENTS)[number];
 
@@ -33,6 +33,9 @@ export interface StageEvent {
   readonly c: number;
 }
 
+/** In place of the new value: a compare-exchange found something else than it expected. */
+export const NOT_EXCHANGED = -2;
+
 /** What one thread tells another: in the product a message, or the end of a thread. */
 export const MESSAGES = ['wanted', 'entered', 'half', 'near', 'filled', 'idle', 'addSegment', 'added', 'detach', 'detached', 'writerDied'] as const;
 export type Message = (typeof MESSAGES)[number];
@@ -42,7 +45,7 @@ const STATUS = { blocked: 0, ready: 1, gone: 2 } as const;
 
 const STEPS_MAX = 60_000;
 const EVENT_NUMBERS = 5;
-const EVENTS_MAX = STEPS_MAX + 10_000;
+const EVENTS_MAX = 2 * STEPS_MAX;
 const MAIL_MAX = 64;
 const TEXT_BYTES = 16_384;
 

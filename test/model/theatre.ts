@@ -6,7 +6,7 @@ import { CODES } from './appender.js';
 import { LogModel, Violation } from './log-model.js';
 import { loadProduct, type Product } from './product.js';
 import { DISK_BYTES, scenarioOf, SEGMENT_BYTES, type Scenario } from './scenario.js';
-import { ROLES, Stage, type StageEvent, type StageMemory } from './stage.js';
+import { NOT_EXCHANGED, ROLES, Stage, type StageEvent, type StageMemory } from './stage.js';
 import { learnWords, type Words } from './words.js';
 
 /** Memory of all threads: the stage, and the journal's. */
@@ -137,15 +137,13 @@ export class Theatre {
   #line({ thread, kind, a, b, c }: StageEvent): string {
     const who = (ROLES[thread] ?? '').padEnd(7);
     const word = (this.#words.get(a) ?? String(a)).padEnd(13);
-    switch (kind) {
-      case 'load': return `${who} ${word} is ${b}`;
-      case 'store': return `${who} ${word} := ${b}`;
-      case 'compareExchange': return `${who} ${word} was ${b}, ${c === -2 ? 'stays' : `becomes ${c}`}`;
-      case 'add': case 'sub': case 'exchange': return `${who} ${word} was ${b}, ${kind} ${c}`;
-      case 'notify': return `${who} ${word} notifies ${b}`;
-      case 'sleep': return `${who} ${word} is ${b}, ${b === c ? 'sleeps' : `no longer ${c}`}`;
-      case 'reject': return `${who} call ${a} rejects with ${CODES[b] ?? b}`;
-      default: return `${who} ${kind} ${a} ${b} ${c}`;
-    }
+    if (kind === 'load') return `${who} ${word} is ${b}`;
+    if (kind === 'store') return `${who} ${word} := ${b}`;
+    if (kind === 'compareExchange') return `${who} ${word} was ${b}, ${c === NOT_EXCHANGED ? 'stays' : `becomes ${c}`}`;
+    if (kind === 'add' || kind === 'sub' || kind === 'exchange') return `${who} ${word} was ${b}, ${kind} ${c}`;
+    if (kind === 'notify') return `${who} ${word} notifies ${b}`;
+    if (kind === 'sleep') return `${who} ${word} is ${b}, ${b === c ? 'sleeps' : `no longer ${c}`}`;
+    if (kind === 'reject') return `${who} call ${a} rejects with ${CODES[b] ?? b}`;
+    return `${who} ${kind} ${a} ${b} ${c}`;
   }
 }

@@ -2,7 +2,7 @@
  * One thread on the stage: the event loop that the product sees there. What it does with shared memory, time and the loop
  * goes through the stage, so that other threads may come in between, and so that it is the same each time.
  */
-import { Died, ROLES, type Message, type Stage } from './stage.js';
+import { Died, NOT_EXCHANGED, type Message, type Stage } from './stage.js';
 import type { Product } from './product.js';
 import type { Words } from './words.js';
 
@@ -24,6 +24,10 @@ interface Timer {
 }
 
 type AnyWords = Int32Array | BigInt64Array;
+type LogBuffer = InstanceType<Product['LogBuffer']>;
+
+const HEADER_BYTES = 8;
+const OVERHEAD_BYTES = 12;
 
 const real = { atomics: Atomics, setImmediate };
 
@@ -106,6 +110,7 @@ export class StageThread {
 
   /** Runs one turn of the event loop, and the promises that follow from it. */
   async #run(task: () => void): Promise<void> {
+    this.stage.record(this.me, 'turn');
     try {
       task();
     } catch (error) {
@@ -182,27 +187,27 @@ export class StageThread {
   /** Copies into the log buffer: others may come in before each of them. */
   #installCopies({ LogBuffer }: Product): void {
     const { prototype } = LogBuffer;
-    const { put, putHeader, putText, putPad } = prototype;
-    const copy = (lsn: number, bytes: number, perform: () => void): void => {
-      if (this.#copying) return perform();
-      this.point();
-      this.stage.record(this.me, 'copy', lsn, bytes);
-      this.#copying = true;
-      perform();
-      this.#copying = false;
+    const replace = <Name extends 'put' | 'putHeader' | 'putText' | 'putPad'>(name: Name, bytesOf: (...args: Parameters<LogBuffer[Name]>) => number): void => {
+      const perform = Reflect.get(prototype, name) as (...args: Parameters<LogBuffer[Name]>) => void;
+      const copy = (log: LogBuffer, args: Parameters<LogBuffer[Name]>): void => {
+        // One of them may use another.
+        const outermost = !this.#copying;
+        if (outermost) {
+          this.point();
+          this.stage.record(this.me, 'copy', args[0], bytesOf(...args));
+        }
+        this.#copying = true;
+        Reflect.apply(perform, log, args);
+        this.#copying = !outermost;
+      };
+      Reflect.set(prototype, name, function (this: LogBuffer, ...args: Parameters<LogBuffer[Name]>) {
+        copy(this, args);
+      });
     };
-    prototype.put = function (lsn, source) {
-      copy(lsn, source.length, () => put.call(this, lsn, source));
-    };
-    prototype.putHeader = function (lsn, recordBytes, kind) {
-      copy(lsn, 8, () => putHeader.call(this, lsn, recordBytes, kind));
-    };
-    prototype.putText = function (lsn, text, bytes) {
-      copy(lsn, bytes, () => putText.call(this, lsn, text, bytes));
-    };
-    prototype.putPad = function (lsn, end, zeroedEnd) {
-      copy(lsn, Math.max(12, zeroedEnd - lsn), () => putPad.call(this, lsn, end, zeroedEnd));
-    };
+    replace('put', (_, source) => source.length);
+    replace('putHeader', () => HEADER_BYTES);
+    replace('putText', (_lsn, _text, bytes) => bytes);
+    replace('putPad', (lsn, _, zeroedEnd) => Math.max(OVERHEAD_BYTES, zeroedEnd - lsn));
   }
 
   #installClock(): void {
@@ -249,14 +254,14 @@ export class StageThread {
     const at = (words: AnyWords, index: number): number => index * words.BYTES_PER_ELEMENT;
     const plain = (words: AnyWords, index: number): boolean => words.buffer !== this.#control || !this.#words.has(at(words, index));
     const operation = <T extends number | bigint>(kind: 'load' | 'store' | 'add' | 'sub' | 'exchange' | 'compareExchange') => {
-      const perform = atomics[kind] as unknown as (words: AnyWords, index: number, ...values: T[]) => T;
+      const perform = Reflect.get(atomics, kind) as unknown as (words: AnyWords, index: number, ...values: T[]) => T;
       return (words: AnyWords, index: number, ...values: T[]): T => {
         if (plain(words, index)) return perform(words, index, ...values);
         this.point();
         const found = perform(words, index, ...values);
         const [first = 0] = values;
-        // For a compare-exchange: what was there, and what it was to become, or -2 where it was not what was expected.
-        const done = kind !== 'compareExchange' ? Number(first) : found === first ? Number(values[1]) : -2;
+        // For a compare-exchange: what was there, and what it has become, if it has.
+        const done = kind !== 'compareExchange' ? Number(first) : found === first ? Number(values[1]) : NOT_EXCHANGED;
         this.stage.record(this.me, kind, at(words, index), Number(found), done);
         return found;
       };
@@ -291,8 +296,4 @@ export class StageThread {
       },
     };
   }
-}
-
-export function nameOf(thread: number): string {
-  return ROLES[thread] ?? `thread ${thread}`;
 }

@@ -11,7 +11,7 @@ interface Touch {
 }
 
 /** The operations of `Atomics` that `use` makes. */
-function touchesOf(use: () => void): Touch[] {
+function touchesOf(use: () => unknown): Touch[] {
   const touches: Touch[] = [];
   const real = Atomics;
   globalThis.Atomics = new Proxy(real, {
@@ -34,25 +34,26 @@ function touchesOf(use: () => void): Touch[] {
 export function learnWords({ ControlBlock }: typeof ControlBlockModule): Words {
   const control = ControlBlock.create();
   const words = new Map<number, string>();
-  const learn = (name: string, use: () => void, operation?: string): void => {
+  const learn = (name: string, use: () => unknown, operation?: string): void => {
     const touch = touchesOf(use).find((one) => operation === undefined || one.operation === operation);
     if (touch === undefined || words.has(touch.offset)) throw new Error(`the word '${name}' was not found`);
     words.set(touch.offset, name);
   };
-  const get = (name: 'writtenLsn' | 'durableLsn' | 'releasedLsn' | 'spaceEnd' | 'closed' | 'diskFull' | 'segmentWanted' | 'poisonKind'): void => {
-    learn(name.replace(/(Lsn|Kind)$/, ''), () => void control[name]);
-  };
-  learn('reserved', () => void control.reserve(0, 0));
-  for (const name of ['writtenLsn', 'durableLsn', 'releasedLsn', 'spaceEnd', 'closed', 'diskFull', 'segmentWanted', 'poisonKind'] as const) get(name);
+  learn('reserved', () => {
+    control.reserve(0, 0);
+  });
+  for (const name of ['writtenLsn', 'durableLsn', 'releasedLsn', 'spaceEnd', 'closed', 'diskFull', 'segmentWanted', 'poisonKind'] as const) {
+    learn(name.replace(/(Lsn|Kind)$/, ''), () => control[name]);
+  }
   learn('doorbell', () => {
     control.armDoorbell();
   });
-  learn('wake', () => void control.sleep(() => true));
+  learn('wake', () => control.sleep(() => true));
   learn('sleepers', () => {
     control.wakeWaiters();
   });
   for (let slot = 0; slot < APPENDERS; slot++) {
-    learn(`owner ${slot}`, () => void control.claimSlot(slot + 1, () => true), 'compareExchange');
+    learn(`owner ${slot}`, () => control.claimSlot(slot + 1, () => true), 'compareExchange');
     learn(`slot ${slot}`, () => {
       control.publish(slot);
     });
