@@ -87,7 +87,7 @@ export class Disk {
     this.#underWay.splice(this.#underWay.indexOf(operation), 1);
     const result = this.#result(operation, partly);
     operation.state = operation.kind === 'sync' ? 'complete' : result === operation.content.length ? 'complete' : 'incomplete';
-    if (result < 0) this.#thread.stage.record(this.#thread.me, 'failed', operation.lsn, result);
+    this.#thread.stage.record(this.#thread.me, operation.kind === 'write' ? 'complete' : 'synced', operation.lsn, result);
     return () => {
       operation.done(result);
     };

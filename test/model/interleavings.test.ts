@@ -15,6 +15,13 @@ import { Theatre, type Played } from './theatre.js';
 const SCHEDULES = 1500;
 const MUTATION_SCHEDULES = 2000;
 
+/** What a schedule has to lead to often enough for the comparison to mean something. */
+const COMES_UP = [
+  'a record', 'a record that streams', 'a pad at the end of a segment', 'a mark of the writer', 'the window wraps', 'several writes in flight',
+  'a segment is wanted', 'rejected for want of space', 'tryAppend refuses', 'the writer sleeps', 'an appender sleeps', 'a producer dies',
+  'the writer dies', 'poisoned', 'rejected as poisoned', 'closed', 'rejected as closed',
+] as const;
+
 const seed = Number(process.env['SEED'] ?? 1 + (Date.now() % 1_000_000_000));
 const schedules = Number(process.env['SCHEDULES'] ?? SCHEDULES);
 const test = suite('interleavings');
@@ -36,6 +43,9 @@ test(`${schedules} schedules from seed ${seed} on do what the model does`, async
   if (failure !== undefined) {
     console.log(failure.story.join('\n'));
     assert.unreachable(`${failure.what}\nagain: SEED=${failure.seed} SCHEDULES=1`);
+  }
+  if (played.schedules >= SCHEDULES) {
+    for (const what of COMES_UP) assert.ok((played.seen[what] ?? 0) >= played.schedules / 100, `'${what}' comes up in one schedule of a hundred`);
   }
   const seconds = (performance.now() - started) / 1000;
   console.log(`${played.schedules} schedules, ${played.steps} steps, ${played.switches} switches of threads, ${seconds.toFixed(1)} s`, played.seen);

@@ -16,6 +16,7 @@ const MARK_BYTES = 64;
 const SEGMENT_HEADER_BYTES = 4096;
 const ID = Buffer.from(JOURNAL_ID);
 const IDLE = -1;
+const EIO = 5;
 const SEALED = Number.MAX_SAFE_INTEGER;
 const POISON = { io: 1, workerDied: 2, producerDied: 3 } as const;
 const CODE = { none: 0, poisoned: 1, closed: 2, noSpace: 3, workerDied: 4 } as const;
@@ -73,6 +74,7 @@ export class LogModel {
   readonly #watermarks: Record<Watermark, number>;
   #end: number;
   #spaceEnd: number;
+  #inFlight = 0;
   #poisoned = false;
   #failed = false;
   #closed = false;
@@ -106,7 +108,8 @@ export class LogModel {
       case 'submit': this.#submit(a, b, c); break;
       case 'wrote': this.#wrote.add(a, b); break;
       case 'stable': this.#stable.add(a, b); break;
-      case 'failed': this.#failed ||= b === -5; break;
+      case 'complete': this.#inFlight--; this.#failed ||= b === -EIO; break;
+      case 'synced': this.#failed ||= b === -EIO; break;
       case 'died': this.#dead.add(thread); this.seen.add(`${thread === WRITER ? 'the writer' : 'a producer'} dies`); break;
       case 'turn': this.#turn(thread); break;
       case 'idle': this.#held.set(thread, a); break;
@@ -222,6 +225,8 @@ export class LogModel {
   // ---- writing and watermarks ----------------------------------------------------------------------------------------
 
   #submit(start: number, end: number, dataEnd: number): void {
+    this.#inFlight++;
+    if (this.#inFlight > 1) this.seen.add('several writes in flight');
     const { layout } = this.#scenario;
     // In the file layout zeros follow the log up to the end of its last sector.
     this.#check((layout === 'file' ? dataEnd : end) <= this.#published, 'only what is published is written');

@@ -30,7 +30,8 @@ const SCALE: readonly Change[] = [
     ],
   },
   { file: 'workers/protocol/frame.js', replace: [['const FILE_BATCH_BYTES_MAX = 4 * 1024 * 1024;', 'const FILE_BATCH_BYTES_MAX = 4096;']] },
-  { file: 'main/appender.js', replace: [['const COPY_BYTES_MAX = 4 * 1024 * 1024;', 'const COPY_BYTES_MAX = 2000;']] },
+  // No less than two sectors: whatever is copied before its thread sleeps, the writer can write a sector of it.
+  { file: 'main/appender.js', replace: [['const COPY_BYTES_MAX = 4 * 1024 * 1024;', 'const COPY_BYTES_MAX = 8192;']] },
 ];
 
 /** Runs `use` with the URL of a copy that has these changes besides. */

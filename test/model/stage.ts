@@ -21,7 +21,7 @@ export const APPENDERS = 3;
 /** What happens, in the order of the history. The first of them are the operations of `Atomics`. */
 export const EVENTS = [
   'load', 'store', 'compareExchange', 'add', 'sub', 'exchange', 'notify', 'sleep',
-  'call', 'refused', 'resolve', 'reject', 'closing', 'closed', 'copy', 'submit', 'wrote', 'stable', 'failed', 'died', 'timer', 'quiet', 'turn', 'idle',
+  'call', 'refused', 'resolve', 'reject', 'closing', 'closed', 'copy', 'submit', 'wrote', 'stable', 'complete', 'synced', 'died', 'timer', 'quiet', 'turn', 'idle',
 ] as const;
 export type EventKind = (typeof EVENTS)[number];
 
