@@ -202,6 +202,8 @@ export class DurableWaiters {
 
   #sleep(): void {
     if (this.#sleeping) return;
+    // A thread that ended when it had published, and had not rung yet, left the writer asleep: who waits sees to it.
+    if (this.#busy) this.#control.ringDoorbell();
     // Once registered, look at everything again: what moved before saw no sleeper to wake.
     const woken = this.#control.sleep(() => {
       this.#settle();
