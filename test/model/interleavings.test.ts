@@ -13,7 +13,7 @@ import { Theatre, type Played } from './theatre.js';
 
 /** Schedules of the short form, and within how many a mistake has to show. */
 const SCHEDULES = 1500;
-const MUTATION_SCHEDULES = 2000;
+const MUTATION_SCHEDULES = 4000;
 
 /** What a schedule has to lead to often enough for the comparison to mean something. */
 const COMES_UP = [
@@ -53,7 +53,7 @@ test(`${schedules} schedules from seed ${seed} on do what the model does`, async
 
 for (const mutation of schedules === 1 ? [] : MUTATIONS) {
   test(`a mistake is seen: ${mutation.name}`, async () => {
-    const { failure, schedules: played } = await play(MUTATION_SCHEDULES, mutation);
+    const { failure, schedules: played } = await play(MUTATION_SCHEDULES, ...[mutation, mutation.besides ?? []].flat());
     console.log(`${played}: ${failure?.what.split('\n')[0]}`);
     assert.ok(failure, `not seen in ${played} schedules from seed ${seed} on`);
   });

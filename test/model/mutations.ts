@@ -9,13 +9,24 @@ const SEGMENTS_SIDE = 'workers/segment-layout/write-side.js';
 const FILE_SIDE = 'workers/file-layout/write-side.js';
 const WAITERS = 'main/durable-waiters.js';
 
-const PUBLISH = `this.#control.publish(this.#slot);
+/** A mistake, with what would hide it taken out besides. */
+export interface Mutation extends Change {
+  readonly name: string;
+  readonly besides?: Change;
+}
+
+/** Who waits rings too before it sleeps: without that, a bell that was not rung shows. */
+const WAITERS_RING: Change = { file: WAITERS, replace: [['if (this.#busy)\n            this.#control.ringDoorbell();', '']] };
+
+/** The end of an append, and what follows it in the module. */
+const published = (next: string): string => `this.#control.publish(this.#slot);
         this.#control.ringDoorbell();
         return start;
     }
-    /** The same`;
+    /**${next}`;
+const ringsFirst = (text: string): string => text.replace(/(this.*publish.*\n\s*)(this.*\n\s*)/, '$2$1');
 
-export const MUTATIONS: readonly (Change & { readonly name: string })[] = [
+export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'the slots are read before the end of the reservations',
     file: CONTROL_BLOCK,
@@ -40,12 +51,14 @@ export const MUTATIONS: readonly (Change & { readonly name: string })[] = [
   {
     name: 'the bell is rung before publishing',
     file: LOG_BUFFER,
-    replace: [[PUBLISH, PUBLISH.replace(/(this.*publish.*\n\s*)(this.*\n\s*)/, '$2 $1')]],
+    replace: [' The same', '\n     * Reserves'].map((next) => [published(next), ringsFirst(published(next))] as const),
+    besides: WAITERS_RING,
   },
   {
     name: 'who is refused does not ring, though the writer may have gone to sleep on its slot',
     file: LOG_BUFFER,
     replace: [['this.#control.ringDoorbell();\n        return -1;', 'return -1;']],
+    besides: WAITERS_RING,
   },
   {
     name: 'a reservation reaches a sector too far into the window',
@@ -56,6 +69,7 @@ export const MUTATIONS: readonly (Change & { readonly name: string })[] = [
     name: 'the bell is armed without looking again',
     file: LOOP,
     replace: [['if (this.#side.pendingBytes() > 0 || this.#side.isCalled) {', 'if (this.#side.isCalled) {']],
+    besides: WAITERS_RING,
   },
   {
     name: 'nobody looks after a thread that has ended',
