@@ -18,7 +18,10 @@ export interface Piece {
   readonly bytes: number;
 }
 
-interface Operation {
+/** Looked up once per thread. */
+let memcpy: ReturnType<Product['native']> | undefined;
+
+export interface Operation {
   readonly kind: 'write' | 'sync';
   readonly file: number;
   readonly lsn: number;
@@ -143,6 +146,3 @@ export class Disk {
     return bytes - (bytes % sectorBytes);
   }
 }
-
-let memcpy: ReturnType<Product['native']> | undefined;
-export type { Operation };
