@@ -17,7 +17,7 @@ export interface ActorData {
 }
 
 const { shared, me, product: root } = workerData as ActorData;
-const product = await loadProduct(root);
+const product = await loadProduct(root, me === WRITER ? 'writer' : 'appender');
 const words = learnWords(product);
 const stage = new Stage(shared.stage);
 const thread = new StageThread(stage, me, shared.control, words);

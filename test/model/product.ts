@@ -32,26 +32,19 @@ export type Product =
   & typeof Journal
   & typeof Keeper;
 
-const FILES = [
-  'workers/protocol/control-block.js',
-  'workers/protocol/log-buffer.js',
-  'platform/errors.js',
-  'platform/errno.js',
-  'platform/ffi.js',
-  'platform/select.js',
-  'workers/file-layout/blocking-journal.js',
-  'workers/file-layout/ring-journal.js',
-  'workers/file-layout/write-side.js',
-  'workers/segment-layout/blocking-engine.js',
-  'workers/segment-layout/ring-engine.js',
-  'workers/segment-layout/journal.js',
-  'workers/segment-layout/write-side.js',
-  'main/journal.js',
-  'main/segment-keeper.js',
-] as const;
+/** What each thread needs; loading takes longer than most schedules. */
+const FILES = {
+  everybody: ['workers/protocol/control-block.js', 'workers/protocol/log-buffer.js', 'platform/errors.js', 'platform/errno.js', 'platform/ffi.js', 'platform/select.js'],
+  appender: ['main/journal.js', 'main/segment-keeper.js'],
+  writer: [
+    'workers/file-layout/blocking-journal.js', 'workers/file-layout/ring-journal.js', 'workers/file-layout/write-side.js',
+    'workers/segment-layout/blocking-engine.js', 'workers/segment-layout/ring-engine.js', 'workers/segment-layout/journal.js', 'workers/segment-layout/write-side.js',
+  ],
+} as const;
 
 /** `root`: the directory that holds `main`, `workers` and `platform`, as a URL that ends with a slash. */
-export async function loadProduct(root: string): Promise<Product> {
-  const modules: unknown[] = await Promise.all(FILES.map((file) => import(new URL(file, root).href)));
+export async function loadProduct(root: string, role: keyof typeof FILES): Promise<Product> {
+  const files = role === 'everybody' ? FILES.everybody : [...FILES.everybody, ...FILES[role]];
+  const modules: unknown[] = await Promise.all(files.map((file) => import(new URL(file, root).href)));
   return Object.assign({}, ...modules) as Product;
 }

@@ -49,7 +49,7 @@ export class Theatre {
 
   /** `product`: URL of the modules that the threads play. */
   static async open(product: string): Promise<Theatre> {
-    const theatre = new Theatre(await loadProduct(PRODUCT));
+    const theatre = new Theatre(await loadProduct(PRODUCT, 'everybody'));
     await theatre.#start(product);
     return theatre;
   }
