@@ -125,8 +125,12 @@ export class DurableWaiters {
   /** Resolves with `end` when the watermark has reached it. */
   waitFor(watermark: Watermark, end: number): Promise<number> {
     return new Promise((resolve, reject) => {
-      (watermark === 'durable' ? this.#durable : this.#written).add(end, { resolve, reject });
-      this.#begin();
+      const isDurable = watermark === 'durable';
+      (isDurable ? this.#durable : this.#written).add(end, { resolve, reject });
+      // A record that left the queue is waited for a turn later: a thread that sleeps by then may have seen its watermark.
+      const isReached = this.#sleeping && end <= (isDurable ? this.#control.durableLsn : this.#control.writtenLsn);
+      if (isReached && !this.#looking) this.#lookSoon(performance.now());
+      else this.#begin();
     });
   }
 

@@ -37,6 +37,22 @@ for (const order of [[100, 300], [300, 100]]) {
   });
 }
 
+test('what is durable already is told at once, while the thread sleeps for what comes behind it', async () => {
+  const control = ControlBlock.create();
+  control.start(0, 0);
+  const waiters = new DurableWaiters(control, threads, { poisoned: () => undefined, onProgress: () => false });
+  const asleep = (): boolean => !process.getActiveResourcesInfo().includes('Immediate');
+  waiters.hold(300);
+  control.advance({ written: 100, durable: 100 });
+  await until(asleep);
+  assert.ok(asleep());
+  assert.is(await within(waiters.waitFor('written', 100), 'the promise for written'), 100);
+  await until(asleep);
+  assert.is(await within(waiters.waitFor('durable', 100), 'the promise for durable'), 100);
+  control.advance({ written: 300, durable: 300 });
+  waiters.dispose();
+});
+
 test('who waits wakes a writer that sleeps, though nobody has rung', async () => {
   const control = ControlBlock.create();
   control.start(0, 0);
