@@ -145,8 +145,12 @@ export class DurableWaiters {
   /** Resolves with `end` when the watermark has reached it. */
   waitFor(watermark: Watermark, end: number): Promise<number> {
     return new Promise((resolve, reject) => {
-      (watermark === 'durable' ? this.#durable : this.#written).add(end, { resolve, reject });
-      this.#begin();
+      const isDurable = watermark === 'durable';
+      (isDurable ? this.#durable : this.#written).add(end, { resolve, reject });
+      // A record that left the queue is waited for a turn later: a thread that sleeps by then may have seen its watermark.
+      const isReached = this.#sleeping && end <= (isDurable ? this.#control.durableLsn : this.#control.writtenLsn);
+      if (isReached && !this.#looking) this.#lookSoon(performance.now());
+      else this.#begin();
     });
   }
 
@@ -226,6 +230,8 @@ export class DurableWaiters {
 
   #sleep(): void {
     if (this.#sleeping) return;
+    // A thread that ended when it had published, and had not rung yet, left the writer asleep: who waits sees to it.
+    if (this.#busy) this.#control.ringDoorbell();
     // Once registered, look at everything again: what moved before saw no sleeper to wake.
     const woken = this.#control.sleep(() => {
       this.#settle();

@@ -133,7 +133,9 @@ export class JournalLoop {
         this.#side.control.poison(POISON.producerDied);
         return;
       }
-      this.#watchProducers();
+      // Who held it may have published it, and ended before it rang.
+      if (this.#side.pendingBytes() > 0) this.run();
+      else this.#watchProducers();
     }, PRODUCER_CHECK_MS);
   }
 }

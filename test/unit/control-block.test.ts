@@ -111,6 +111,19 @@ test('the slot of an ended thread is taken over, unless it holds a reservation',
   assert.is(control.claimSlot(101, isAlive), 3);
 });
 
+test('a slot is not taken over from a thread that reserves, and ends, while somebody looks at it', () => {
+  const control = started(0);
+  const slot = control.claimSlot(1, alive);
+  const reservesAndEnds = (): boolean => {
+    control.enter(slot, 0);
+    control.reserve(0, 100);
+    return false;
+  };
+  assert.is(control.claimSlot(2, reservesAndEnds), 1);
+  assert.is(control.publishedLsn(), 0);
+  assert.equal(control.producersHolding(0), [1]);
+});
+
 test('a slot that is given back is free, unless it holds a reservation', () => {
   const control = started(0);
   assert.is(control.claimSlot(1, alive), 0);

@@ -212,7 +212,8 @@ export class ControlBlock {
     for (let slot = 0; slot < PRODUCER_SLOTS; slot++) {
       const owner = Atomics.load(this.#i32, W32.owner(slot));
       // An ended thread's slot may be taken over only when it holds no reservation; otherwise the journal is lost anyway.
-      const free = owner === 0 || (Atomics.load(this.#i64, W64.slot(slot)) === IDLE && !isAlive(owner));
+      // Whether it has ended comes first: a thread that still runs may reserve behind a look at its slot, and end then.
+      const free = owner === 0 || (!isAlive(owner) && Atomics.load(this.#i64, W64.slot(slot)) === IDLE);
       if (!free || Atomics.compareExchange(this.#i32, W32.owner(slot), owner, threadId) !== owner) continue;
       this.setFollower(slot, undefined);
       return slot;

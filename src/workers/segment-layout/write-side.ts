@@ -145,7 +145,8 @@ export class SegmentsWriteSide {
     const pending = this.pendingBytes();
     if (pending <= 0 || pending < inFlight * WORTH_BYTES) return undefined;
     const extent = this.#cut(inFlight);
-    if (extent === undefined) this.#stuckAt = this.#published;
+    // Beside other writes no sector is closed: what is left of one then can be written once they have ended.
+    if (extent === undefined && inFlight === 0) this.#stuckAt = this.#published;
     return extent;
   }
 
