@@ -226,8 +226,9 @@ export class Journal {
    */
   async syncThrough(lsn: number): Promise<void> {
     check.lsn('lsn', lsn);
-    if (lsn <= this.durableLsn) return;
+    // In this order: what became durable before the failure is not denied.
     const failure = this.#failure.any();
+    if (lsn <= this.durableLsn) return;
     if (failure !== undefined) throw failure;
     if (lsn > this.reservedLsn) {
       throw new JournalError('TIDEMARK_LSN_OUT_OF_RANGE', `LSN ${lsn} was never reserved, the log ends at ${this.reservedLsn}`, { path: this.path, lsn });

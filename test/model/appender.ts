@@ -57,7 +57,7 @@ export class AppenderPart implements Part {
     this.#journal = undefined;
     if (this.#script.every(({ kind }) => kind === 'close' || kind === 'await')) return;
     const ack = scenario.acks[me] ?? 'durable';
-    const options = { ack, queueBytesMax: 1 << 20, whenQueueFull: 'wait' };
+    const options = { ack, queueBytesMax: 1 << 20, whenQueueFull: 'wait', exitDrainMs: 0 };
     const log = logOf(this.#shared, scenario);
     if (me === OPENER) this.#journal = this.#open(scenario, options, log);
     else {
@@ -206,7 +206,7 @@ export class AppenderPart implements Part {
     if (task.role !== 'prepare-segment') return [];
     if (this.#diskFullLeft > 0) {
       this.#diskFullLeft--;
-      throw this.#product.ioError(ENOSPC, 'fallocate', PATH);
+      throw this.#product.ioError(ENOSPC, 'fallocate', `${PATH}/segment`);
     }
     return { segment: segmentAt(task.base ?? 0), origin: 'plain', zeroedBytes: 0 } satisfies PreparedSegment;
   }

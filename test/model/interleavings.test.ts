@@ -2,17 +2,17 @@
  * Threads that append, write, fail, end and close, interleaved at every operation on shared memory, against a model without
  * threads.
  *
- *     SCHEDULES=100000 node build/test/model/interleavings.test.js     the long form
  *     SEED=4711 SCHEDULES=1 node build/test/model/interleavings.test.js     one schedule again
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { LONG } from '../support.js';
 import { MUTATIONS } from './mutations.js';
 import { type Change, withCopy } from './product-copy.js';
 import { Theatre, type Played } from './theatre.js';
 
-/** Schedules of the short form, and within how many a mistake has to show. */
-const SCHEDULES = 1500;
+/** Schedules in all, and within how many a mistake has to show. */
+const SCHEDULES = LONG ? 100_000 : 1500;
 const MUTATION_SCHEDULES = 4000;
 
 /** What a schedule has to lead to often enough for the comparison to mean something. */

@@ -314,8 +314,7 @@ export class LogModel {
     const { range } = call;
     if (code === CODE.poisoned) {
       this.#check(this.#poisoned, 'rejected as poisoned without a poison');
-      // `syncThrough` looks at the watermark before it looks for a failure: what comes in between it rejects too.
-      this.#check(range === undefined || range.end > this.#watermarks.durable || call.kind === 'try', 'rejected, but durable');
+      this.#check(range === undefined || range.end > this.#watermarks.durable, 'rejected, but durable');
       this.seen.add('rejected as poisoned');
     } else if (code === CODE.closed) {
       this.#check(this.#closed || this.#closing.has(call.thread), 'rejected as closed before it was');

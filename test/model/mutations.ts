@@ -110,9 +110,9 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: [['if (flight === undefined || !flight.written)', 'if (flight === undefined)']],
   },
   {
-    name: 'a poisoned journal becomes more durable',
+    name: 'a poisoned journal goes on writing',
     file: SEGMENTS_JOURNAL,
-    replace: [['if (this.#side.poisoned)\n            return;\n        let last;', 'let last;']],
+    replace: [['if (this.#side.poisoned)\n            return;\n        const idle', 'const idle']],
   },
   {
     name: 'a file takes what is reserved',
@@ -120,9 +120,9 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: [['this.control.publishedLsn()', 'this.control.reservedLsn']],
   },
   {
-    name: 'a poisoned journal syncs on',
+    name: 'a poisoned journal becomes more durable',
     file: SEGMENTS_JOURNAL,
-    replace: [['if (this.#side.poisoned)\n            return;\n        const count', 'const count']],
+    replace: [['left > 0 || this.#side.poisoned', 'left > 0']],
   },
   {
     name: 'after a failure the watermark is not looked at',

@@ -181,8 +181,6 @@ export class SegmentsJournal {
 
   /** Syncs what was written without a gap. Only one sync at a time: what is written meanwhile has the next one. */
   #sync(): void {
-    // What is written stays unsettled then: it would be synced again and again.
-    if (this.#side.poisoned) return;
     const count = this.#flights.findIndex(({ written }) => !written);
     const covered = this.#flights.slice(0, count < 0 ? this.#flights.length : count);
     const last = covered.at(-1);
