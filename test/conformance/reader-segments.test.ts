@@ -198,6 +198,24 @@ test('only what the marks prove', async () => {
 
 // ---- the end -------------------------------------------------------------------------------------------------------
 
+test('a damaged length that reaches beyond what is durable is damage, for a reader and a follower', async () => {
+  const { journal, written } = journalOf(0);
+  const damaged = journal.position;
+  journal.put(KIND.pad, Buffer.alloc(30));
+  journal.mark();
+  journal.record('proves nothing of itself');
+  writeAt(journal.fileOf(), Buffer.from([0, 0x20]), damaged % SEGMENT + 4);
+  await using reader = await JournalReader.open(journal.path, { durable: true });
+  for (const loop of [reader, reader.follow({ from: HEADER })]) {
+    const records: JournalRecord[] = [];
+    const error = await failureOf(async () => {
+      for await (const record of loop) records.push(record);
+    });
+    assert.equal([error.code, error['lsn']], ['TIDEMARK_CORRUPT', damaged]);
+    same(records, written);
+  }
+});
+
 test('the remains of an earlier life are an end', async () => {
   const { journal } = journalOf(2);
   journal.rotate();
