@@ -46,11 +46,16 @@ const NO_BYTES = new Uint8Array(0);
 /** Plans on `overlay`. Throws when the journal is none, is of a newer version, or cannot be repaired. */
 export function planRepair(path: string, overlay: Overlay): RepairPlan {
   const ranges: PlannedRange[] = [];
+  const fixed = new Set<string>();
   for (let looks = 0; looks < LOOKS_MAX; looks++) {
     const verdict = examineBlocking(overlay.listing, { depth: 'all' }, overlay.read);
     if (verdict.kind === 'not-a-journal') throw new JournalError('TIDEMARK_NOT_A_JOURNAL', `'${path}' is not a journal and was left untouched: ${verdict.detail}`, { path });
     if (verdict.kind !== 'corrupt') return { verdict: checkOpening(path, overlay, verdict), ranges };
     refuseForeign(path, verdict.findings);
+    const found = verdict.findings.map(describeFinding).join('\n');
+    // Marks that contradict each other send it round in circles.
+    if (fixed.has(found)) throw beyondRepair(path, `it looks damaged after every repair: ${describeFinding(verdict.findings[0])}`, verdict.findings[0].lsn);
+    fixed.add(found);
     if (verdict.log === undefined) ranges.push(salvageHeader(path, overlay, verdict.findings));
     else ranges.push(...new Repair(path, overlay, verdict.log).fix(verdict.findings));
   }
