@@ -298,7 +298,7 @@ export class SegmentKeeper {
     const base = this.#filled[0]?.base;
     assert(base !== undefined, 'only what is there is trimmed');
     const keep = this.#spares.length < this.#options.spareSegments ? 1 : 0;
-    const task: TrimSegmentsTask = { role: 'trim-segments', directory: this.#making.directory, bases: [base], keep };
+    const task: TrimSegmentsTask = { role: 'trim-segments', directory: this.#making.directory, lockDescriptor: this.#making.lockDescriptor, bases: [base], keep };
     this.#spares.push(...await this.#scheduler.runFileTask<string[]>(task));
     this.#filled.shift();
     this.#trimmed++;

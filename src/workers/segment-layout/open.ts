@@ -8,11 +8,11 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, rmdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { EEXIST, fromNodeError } from '../../platform/errno.js';
+import { EEXIST, fromNodeError, notAFile } from '../../platform/errno.js';
 import { assert, IoError, JournalError, NotSupportedError } from '../../platform/errors.js';
 import { addressOf, NativeMemory } from '../../platform/ffi.js';
 import type { Files } from '../../platform/platform.js';
-import { createAside, lockPatiently, notAFile, probeDirect, realPath, statOf } from '../opening.js';
+import { createAside, lockPatiently, probeDirect, realPath, statOf } from '../opening.js';
 import { ControlBlock } from '../protocol/control-block.js';
 import { idChecksum, JOURNAL_ID_BYTES } from '../protocol/frame.js';
 import { LOG_BUFFER_ALIGNMENT } from '../protocol/log-buffer.js';
@@ -103,7 +103,7 @@ class Opening {
 
   #making(log: LogState, direct: boolean): SegmentMaking {
     const { path, mode, windowBytes } = this.#task;
-    return { directory: path, journalId: log.journalId, segmentBytes: log.segmentBytes, windowBytes, mode, direct, dsync: this.#dsync };
+    return { directory: path, lockDescriptor: this.#lock, journalId: log.journalId, segmentBytes: log.segmentBytes, windowBytes, mode, direct, dsync: this.#dsync };
   }
 
   get #dsync(): boolean {
@@ -136,7 +136,7 @@ class Opening {
   /** Segments that lie behind a gap, or have no valid header, are of no use where they are: they become spares. */
   #setAside(bases: readonly number[]): string[] {
     // From the last one on, so that there never is a gap that was not there before.
-    return trimSegments(this.#files, { role: 'trim-segments', directory: this.#task.path, bases: bases.toReversed(), keep: bases.length });
+    return trimSegments(this.#files, { role: 'trim-segments', directory: this.#task.path, lockDescriptor: this.#lock, bases: bases.toReversed(), keep: bases.length });
   }
 
   /** Refuses what is damaged; answers where the log stands. */
@@ -192,7 +192,10 @@ class Opening {
     const { path } = this.#task;
     const base = geometry.baseOf(log.end);
     const source = new SegmentSource(this.#files, path);
-    const { name, target } = createAside(this.#files, join(path, `${segmentName(base)}.torn-${log.end}`), this.#task.mode);
+    const segment = join(path, segmentName(base));
+    // No more may be read of the copy than of the journal.
+    const mode = Number(statOf(segment)?.mode ?? 0n) & 0o777;
+    const { name, target } = createAside(this.#files, `${segment}.torn-${log.end}`, mode);
     let bytes = 0;
     try {
       for (const { start, end } of bodies(geometry, log, log.end, dataEnd)) {
@@ -275,7 +278,7 @@ class Opening {
 
   #probe(log: LogState): { direct: boolean; sectorBytes: number; refused: string | undefined } {
     const base = this.#segments[0]?.base ?? log.firstBase;
-    const probed = this.#task.direct ? probeDirect(this.#files, join(this.#task.path, segmentName(base))) : undefined;
+    const probed = this.#task.direct ? probeDirect(this.#files, join(this.#task.path, segmentName(base)), { noFollow: true }) : undefined;
     const direct = probed?.sectorBytes !== undefined;
     return { direct, sectorBytes: probed?.sectorBytes ?? BUFFERED_SECTOR_BYTES, refused: probed?.refused };
   }
