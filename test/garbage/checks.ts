@@ -262,7 +262,7 @@ export class SegmentCheck {
 
 /** A frame of the file layout is not bound to its place: what was copied inside a journal may be valid where it is. */
 export async function checkFile(memory: MemoryFiles, journal: FileJournal, bytes: Buffer, forgeries: Forgeries, draw: Draw): Promise<void> {
-  const longest = Math.max(READ_BYTES_MAX, ...journal.payloads.map(({ length }) => length + 12));
+  const longest = Math.max(READ_BYTES_MAX, forgeries.bytesMax + 12, ...journal.payloads.map(({ length }) => length + 12));
   const limit = READ_TIMES_MAX * (bytes.length + HEADER);
   const reading: Reading = { bytes: 0, bytesMax: 0, delays: 0 };
   const verdict = fileRecovery.recover({

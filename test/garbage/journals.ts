@@ -9,10 +9,13 @@ export class Forgeries {
   readonly #payloads = new Map<number, Buffer[]>();
   /** Something was forged; what is proven by then may be proven by a forgery. */
   any = false;
+  /** Of the longest forged record. */
+  bytesMax = 0;
 
   /** A record that was given a right checksum at `lsn`. */
   add(lsn: number, payload: Uint8Array): void {
     this.any = true;
+    this.bytesMax = Math.max(this.bytesMax, payload.length);
     this.#payloads.set(lsn, [...this.#payloads.get(lsn) ?? [], Buffer.from(payload)]);
   }
 

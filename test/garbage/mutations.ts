@@ -260,7 +260,7 @@ const rename: SegmentMutation = ({ spoilt, base }) => {
   const bases = [...spoilt.files.keys()];
   const [first, last] = [Math.min(...bases), Math.max(...bases)];
   const targets = [...bases, last + SEGMENT, last + 2 * SEGMENT, last + 512, last + 5000 * SEGMENT, 2 ** 53 - SEGMENT, 2 ** 53 - 1, first + SEGMENT / 2];
-  const target = spoilt.pick(targets) ?? 0;
+  const target = spoilt.pick(targets.filter(Number.isSafeInteger)) ?? 0;
   const bytes = spoilt.files.get(base) ?? Buffer.alloc(0);
   const there = spoilt.files.get(target);
   spoilt.set(target, Buffer.from(bytes));
