@@ -5,15 +5,19 @@
  *     SEED=7 INPUTS=1000000 node build/test/garbage/fuzz.test.js      many inputs
  *     SEED=7 INPUT=4711 node build/test/garbage/fuzz.test.js          one of them, in this thread
  */
+import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { within } from '../conformance/helpers.js';
+import { schedulerOf, temporaryDirectory } from '../support.js';
 import type { FuzzTask } from './fuzz-thread.js';
+import { checkOnDisk } from './on-disk.js';
 
 const test = suite('fuzz');
 
 const seed = Number(process.env['SEED'] ?? Date.now() % 1e9);
-const inputs = Number(process.env['INPUTS'] ?? 16_000);
+const inputs = Number(process.env['INPUTS'] ?? 12_000);
 const single = process.env['INPUT'];
 const threads = 2;
 
@@ -60,7 +64,21 @@ function runThread(first: number): Promise<Result> {
   });
 }
 
+/** Of so many inputs one is tried on a disk as well. */
+const ON_DISK_EVERY = 400;
+
 if (single === undefined) {
+  test(`${Math.ceil(inputs / ON_DISK_EVERY)} of them on a disk`, async () => {
+    const directory = temporaryDirectory();
+    for (let number = 0; number < inputs; number += ON_DISK_EVERY) {
+      try {
+        await within(checkOnDisk(seed, number, join(directory, String(number)), schedulerOf('blocking')), 'opening, appending, opening again');
+      } catch (error) {
+        throw new Error(`SEED=${seed} INPUT=${number} on a disk: ${error instanceof Error ? error.stack ?? '' : String(error)}`, { cause: error });
+      }
+    }
+  });
+
   test(`${inputs} inputs of seed ${seed}, in memory`, async () => {
     console.log(`SEED=${seed}`);
     const started = performance.now();
@@ -74,6 +92,7 @@ if (single === undefined) {
 } else {
   test(`input ${single} of seed ${seed}`, async () => {
     const [{ inputOf }, { MemoryFiles }] = await Promise.all([import('./input.js'), import('./memory-files.js')]);
+    await checkOnDisk(seed, Number(single), join(temporaryDirectory(), 'journal'), schedulerOf('blocking'));
     await inputOf(seed, Number(single)).check(new MemoryFiles());
   });
 }
