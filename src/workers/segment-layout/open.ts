@@ -182,9 +182,15 @@ class Opening {
 
   /** Opens the segment that holds the end, made anew if the one before it is full, and those prepared behind it. */
   #takeSegments(log: LogState, active: number): void {
-    const exists = log.endInPlace;
-    this.#segments.push(exists ? lockSegment(this.#files, this.#task.path, active, this.#dsync) : this.#make(log, active, false));
-    for (const base of exists ? log.prepared : []) this.#segments.push(lockSegment(this.#files, this.#task.path, base, this.#dsync));
+    const { path } = this.#task;
+    if (log.endInPlace) {
+      for (const base of [active, ...log.prepared]) this.#segments.push(lockSegment(this.#files, path, base, this.#dsync));
+      return;
+    }
+    // An interrupted write may have reached the segments behind. What it left there was set aside, and must never come back:
+    // from the last one on, so that there never is a gap that was not there before.
+    trimSegments(this.#files, { role: 'trim-segments', directory: path, lockDescriptor: this.#lock, bases: log.prepared.toReversed(), keep: 0 });
+    this.#segments.push(this.#make(log, active, false));
   }
 
   /** Copies what the interrupted write left into a new file, durable before the window is cleared. */
