@@ -8,21 +8,26 @@ import { pattern } from '../conformance/format.js';
 import { segmentName } from '../internals.js';
 import { basesIn, readBack } from '../segments.js';
 import { schedulerOf, temporaryDirectory, withJournal } from '../support.js';
-import { HEADER, SegmentBuilder } from './segment-builder.js';
-import { fill, put, SEGMENT } from './segment-tools.js';
+import { HEADER, MARK, SegmentBuilder } from './segment-builder.js';
+import { fill, flip, put, SEGMENT } from './segment-tools.js';
 
 const test = suite('reopening');
 const OPTIONS: JournalOptions = { scheduler: schedulerOf('blocking'), newSegments: 'plain', logBufferBytes: 64 * 1024 };
 
-test('a torn tail that fills a segment, its header too, and goes on in the next one', async () => {
+/** Where the log ends, and what is spoilt there: at the start of a segment, or at the footer of the one before it. */
+const ENDS: readonly (readonly [name: string, footerToo: boolean])[] = [['fills a segment', false], ['begins with a footer and fills a segment', true]];
+
+for (const [name, footerToo] of ENDS) test(`a torn tail that ${name}, its header too, and goes on in the next one`, async () => {
   const builder = new SegmentBuilder({ lag: true });
   fill(builder, HEADER + 9000).seal();
-  const end = builder.position;
-  fill(builder, end + 9000).seal();
+  const body = builder.position;
+  const end = footerToo ? SEGMENT - MARK : body;
+  fill(builder, body + 9000).seal();
   for (let i = 0; i < 3; i++) builder.record(pattern(i, 3000));
   // It looks like one long frame that is torn: how far it reached, nobody can tell.
   put(builder.files, SEGMENT, pattern(3, 40));
-  put(builder.files, end, Buffer.concat([Buffer.from('4653590200e00000', 'hex'), pattern(5, SEGMENT - HEADER - 8)]));
+  put(builder.files, body, Buffer.concat([Buffer.from('4653590200e00000', 'hex'), pattern(5, SEGMENT - HEADER - 8)]));
+  if (footerToo) flip(builder.files, end);
   const path = join(temporaryDirectory(), 'journal');
   mkdirSync(path);
   for (const [base, bytes] of builder.files) writeFileSync(join(path, segmentName(base)), bytes);

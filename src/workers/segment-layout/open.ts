@@ -127,16 +127,20 @@ class Opening {
     const log = this.#settle(verdict);
     const geometry = new Geometry(log.segmentBytes);
     const active = geometry.baseOf(log.end);
-    const prepared = log.prepared.filter((base, i) => base === active + (i + 1) * log.segmentBytes);
+    const prepared = log.endInPlace ? log.prepared.filter((base, i) => base === active + (i + 1) * log.segmentBytes) : [];
     const filled = listing.segments.filter(({ base }) => base < active).map(({ base, changedMs }) => ({ base, filledMs: changedMs }));
     const last = prepared.at(-1) ?? active;
-    return this.#resume({ ...log, prepared }, verdict, filled, [...listing.spares, ...this.#setAside(listing.segments.map(({ base }) => base).filter((base) => base > last))]);
+    const behind = listing.segments.map(({ base }) => base).filter((base) => base > last);
+    return this.#resume({ ...log, prepared }, verdict, filled, listing.spares, behind);
   }
 
-  /** Segments that lie behind a gap, or have no valid header, are of no use where they are: they become spares. */
-  #setAside(bases: readonly number[]): string[] {
+  /**
+   * Segments behind one that has no valid header. An interrupted write may have reached them, and its frames would be valid
+   * where they are: so they do not become spares, for the log comes to their place before it comes to any other.
+   */
+  #removeBehind(bases: readonly number[]): void {
     // From the last one on, so that there never is a gap that was not there before.
-    return trimSegments(this.#files, { role: 'trim-segments', directory: this.#task.path, lockDescriptor: this.#lock, bases: bases.toReversed(), keep: bases.length });
+    trimSegments(this.#files, { role: 'trim-segments', directory: this.#task.path, lockDescriptor: this.#lock, bases: bases.toReversed(), keep: 0 });
   }
 
   /** Refuses what is damaged; answers where the log stands. */
@@ -150,12 +154,13 @@ class Opening {
     throw new JournalError('TIDEMARK_CORRUPT', message, { path, lsn: finding.lsn });
   }
 
-  #resume(log: LogState, verdict: SegmentsVerdict, filled: FilledSegment[], spares: readonly string[]): OpenedSegments {
+  #resume(log: LogState, verdict: SegmentsVerdict, filled: FilledSegment[], spares: readonly string[], behind: readonly number[]): OpenedSegments {
     const geometry = new Geometry(log.segmentBytes);
     const filesystem = this.#files.filesystem(this.#lock);
     const active = geometry.baseOf(log.end);
     this.#syncRecovered(geometry, log, active);
-    const torn = verdict.kind === 'torn' ? this.#keepAside(geometry, log, verdict) : undefined;
+    const torn = verdict.kind === 'torn' ? this.#keepAside(geometry, log, verdict, behind.at(-1)) : undefined;
+    this.#removeBehind(behind);
     this.#takeSegments(log, active);
     const { direct, sectorBytes, refused } = this.#probe(log);
     if (!log.closed) this.#clearWindow(geometry, log, verdict.kind === 'torn' ? verdict.dataEnd : log.end);
@@ -183,18 +188,12 @@ class Opening {
   /** Opens the segment that holds the end, made anew if the one before it is full, and those prepared behind it. */
   #takeSegments(log: LogState, active: number): void {
     const { path } = this.#task;
-    if (log.endInPlace) {
-      for (const base of [active, ...log.prepared]) this.#segments.push(lockSegment(this.#files, path, base, this.#dsync));
-      return;
-    }
-    // An interrupted write may have reached the segments behind. What it left there was set aside, and must never come back:
-    // from the last one on, so that there never is a gap that was not there before.
-    trimSegments(this.#files, { role: 'trim-segments', directory: path, lockDescriptor: this.#lock, bases: log.prepared.toReversed(), keep: 0 });
-    this.#segments.push(this.#make(log, active, false));
+    this.#segments.push(log.endInPlace ? lockSegment(this.#files, path, active, this.#dsync) : this.#make(log, active, false));
+    for (const base of log.prepared) this.#segments.push(lockSegment(this.#files, path, base, this.#dsync));
   }
 
   /** Copies what the interrupted write left into a new file, durable before the window is cleared. */
-  #keepAside(geometry: Geometry, log: LogState, { finding, dataEnd }: Extract<SegmentsVerdict, { kind: 'torn' }>): TornTail {
+  #keepAside(geometry: Geometry, log: LogState, { finding, dataEnd }: Extract<SegmentsVerdict, { kind: 'torn' }>, last = lastInPlace(geometry, log)): TornTail {
     const { path } = this.#task;
     const base = geometry.baseOf(log.end);
     const source = new SegmentSource(this.#files, path);
@@ -204,7 +203,7 @@ class Opening {
     const { name, target } = createAside(this.#files, `${segment}.torn-${log.end}`, mode);
     let bytes = 0;
     try {
-      for (const { start, end } of bodies(geometry, log, log.end, dataEnd)) {
+      for (const { start, end } of bodies(geometry, last, log.end, dataEnd)) {
         for (let at = start; at < end;) {
           const piece = source.read({ base: geometry.baseOf(at), offset: at - geometry.baseOf(at), bytes: Math.min(1024 * 1024, end - at) });
           if (piece.length === 0) break;
@@ -228,7 +227,7 @@ class Opening {
   #clearWindow(geometry: Geometry, log: LogState, dataEnd: number): void {
     const through = Math.max(dataEnd, log.end + log.windowBytes);
     const zeros = new NativeMemory(1024 * 1024, LOG_BUFFER_ALIGNMENT);
-    for (const { start, end } of bodies(geometry, log, log.end, through)) {
+    for (const { start, end } of bodies(geometry, lastInPlace(geometry, log), log.end, through)) {
       const base = geometry.baseOf(start);
       const segment = this.#segments.find((one) => one.base === base);
       if (segment === undefined) break;
@@ -318,9 +317,12 @@ class Opening {
   }
 }
 
-/** The parts of [from, to) that lie in bodies, footers included, of segments that exist. */
-function* bodies(geometry: Geometry, log: LogState, from: number, to: number): Generator<{ start: number; end: number }> {
-  const last = log.prepared.at(-1) ?? geometry.baseOf(log.end);
+function lastInPlace(geometry: Geometry, log: LogState): number {
+  return log.prepared.at(-1) ?? geometry.baseOf(log.end);
+}
+
+/** The parts of [from, to) that lie in bodies, footers included, of segments up to the one at `last`. */
+function* bodies(geometry: Geometry, last: number, from: number, to: number): Generator<{ start: number; end: number }> {
   for (let base = geometry.baseOf(from); base <= last && base < to; base = geometry.nextBase(base)) {
     const start = Math.max(from, geometry.bodyStart(base));
     const end = Math.min(to, geometry.nextBase(base));
