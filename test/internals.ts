@@ -25,6 +25,9 @@ export const { baseOfName, Geometry, MARK_FLAG, segmentName } = await internal<t
 export const { walkSegment } = await internal<typeof SegmentWalkModule>('protocol/segment-walk.js');
 export const { listDirectory } = await internal<typeof DirectoryModule>('segment-layout/directory.js');
 
+/** Recovery of the file layout. */
+export const fileRecovery = await internal<typeof import('../dist/workers/file-layout/recovery.js')>('file-layout/recovery.js');
+
 export type ControlBlock = ControlBlockModule.ControlBlock;
 export type SharedLogBuffer = LogBufferModule.SharedLogBuffer;
 export type { ReadRequest, Tail, TailState } from '../dist/workers/protocol/frame-walk.js';

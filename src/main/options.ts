@@ -62,6 +62,8 @@ export function oneOf<T extends string>(name: string, value: unknown, fallback: 
 export function path(name: string, value: unknown): string {
   if (typeof value !== 'string' || value.length === 0) fail(name, 'a path, a string that is not empty', value);
   if (value.includes('\0')) fail(name, 'a path without NUL characters', value);
+  // Half a character would silently become another one, and the path another file's.
+  if (/\p{Surrogate}/u.test(value)) fail(name, 'a path that UTF-8 can express', value);
   return value;
 }
 

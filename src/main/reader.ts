@@ -1,5 +1,6 @@
 /** Reads journals of either layout: needs no lock, writes nothing, uses constant memory but for the record at hand. */
 import { stat } from 'node:fs/promises';
+import { resolve as resolvePath } from 'node:path';
 import { fromNodeError } from '../platform/errno.js';
 import { JournalError, NotSupportedError } from '../platform/errors.js';
 import type { Frame, Tail } from '../workers/protocol/frame-walk.js';
@@ -56,7 +57,8 @@ export class JournalReader implements AsyncIterable<JournalRecord> {
     const from = options.from === undefined ? undefined : check.lsn('from', options.from);
     const to = options.to === undefined ? Infinity : check.lsn('to', options.to);
     const durable = check.boolean('durable', options.durable, false);
-    const source = await openSource(path);
+    // A relative path means what it means now, wherever the process goes later.
+    const source = await openSource(resolvePath(path));
     if (durable && source.layout === 'file') {
       await source.close();
       throw new NotSupportedError(`reading only what is durable of '${path}'`, FILE_TELLS_NOTHING);

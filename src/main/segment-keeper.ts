@@ -269,8 +269,10 @@ export class SegmentKeeper {
   /** Trims full segments that lie below `lsn` as a whole. */
   trimBefore(lsn: number, force: boolean): Promise<void> {
     const { segmentBytes } = this.#making;
-    const floor = force ? lsn : Math.min(lsn, this.#followerFloor());
-    return this.#trim(() => this.#filled.filter(({ base }) => base + segmentBytes <= floor).length);
+    return this.#trim(() => {
+      const floor = force ? lsn : Math.min(lsn, this.#followerFloor());
+      return this.#filled.filter(({ base }) => base + segmentBytes <= floor).length;
+    });
   }
 
   /** Trims what the options no longer retain. */
@@ -293,7 +295,7 @@ export class SegmentKeeper {
       return count;
     }).catch((error: unknown) => {
       // Nobody awaits it. Nothing is lost: it is tried again with whatever happens next, and told once.
-      if (!this.#ended && !this.#trimFails) warn(error);
+      if (this.#control.poisonKind === POISON.none && !this.#trimFails) warn(error);
       this.#trimFails = true;
     });
   }
@@ -303,10 +305,10 @@ export class SegmentKeeper {
     return this.#control.followerFloor((thread) => threads.isAlive(thread));
   }
 
-  /** Trims as many of the oldest as `count` tells when it is its turn. */
+  /** Trims the oldest, one after the other, as long as `count` tells that there are some: a follower may come to hold them. */
   #trim(count: () => number): Promise<void> {
     const trimmed = this.#trimming.then(async () => {
-      for (let left = count(); left > 0 && !this.#ended; left--) await this.#trimOldest();
+      while (!this.#ended && count() > 0) await this.#trimOldest();
     });
     this.#trimming = trimmed.catch((error: unknown) => {
       // A segment without a durable name must not be used again, nor one behind it be taken away.
@@ -320,7 +322,7 @@ export class SegmentKeeper {
     const base = this.#filled[0]?.base;
     assert(base !== undefined, 'only what is there is trimmed');
     const keep = this.#spares.length < this.#options.spareSegments ? 1 : 0;
-    const task: TrimSegmentsTask = { role: 'trim-segments', directory: this.#making.directory, bases: [base], keep };
+    const task: TrimSegmentsTask = { role: 'trim-segments', directory: this.#making.directory, lockDescriptor: this.#making.lockDescriptor, bases: [base], keep };
     this.#spares.push(...await this.#scheduler.runFileTask<string[]>(task));
     this.#filled.shift();
     this.#trimmed++;

@@ -43,6 +43,7 @@ export class SegmentStorage implements JournalStorage {
     const { path, options, control, scheduler } = request;
     this.#keeper = new SegmentKeeper(scheduler, control, opened, options, {
       directory: path,
+      lockDescriptor: opened.lockDescriptor,
       journalId: opened.journalId,
       segmentBytes: opened.segmentBytes,
       windowBytes: request.log.capacity,

@@ -12,7 +12,7 @@ for (const [name, number] of Object.entries(constants.errno)) {
   if (name !== 'EWOULDBLOCK' && name !== 'ENOTSUP') NAMES.set(number, name);
 }
 
-export const { EACCES, EAGAIN, EBUSY, EINTR, EINVAL, EIO, EISDIR, ENOENT, ENOMEM, ENOSPC, ENOSYS, ENOTDIR, EOPNOTSUPP, EPERM, ETIME, ECANCELED, EEXIST, EDQUOT, EFBIG } =
+export const { EACCES, EAGAIN, EBUSY, EINTR, EINVAL, EIO, EISDIR, ENOENT, ENOMEM, ENOSPC, ENOSYS, ENOTDIR, EOPNOTSUPP, EPERM, ETIME, ECANCELED, EEXIST, EDQUOT, EFBIG, ELOOP, ENXIO } =
   constants.errno;
 
 interface Meaning {
@@ -58,6 +58,13 @@ export function inFile<T>(path: string, work: () => T): T {
     if (error instanceof IoError && error.path === undefined) throw ioError(error.errno, error.syscall, path);
     throw error;
   }
+}
+
+/** Something else than a regular file has the name of one. */
+export function notAFile(path: string): IoError {
+  return new IoError('TIDEMARK_NOT_A_FILE', {
+    errno: EINVAL, errnoName: 'EINVAL', syscall: 'open', path, explanation: 'expected a regular file, got a device, socket, FIFO or link',
+  });
 }
 
 /** Turns an error of `node:fs` into this library's family, anything else is returned as it is. */

@@ -1,9 +1,9 @@
 /** What opening a journal takes whatever its layout: locks, what direct IO there is, files that keep what was cut off. */
 import { realpathSync, statSync, unlinkSync, type BigIntStats } from 'node:fs';
-import { EEXIST, EINVAL, fromNodeError, inFile } from '../platform/errno.js';
+import { EEXIST, fromNodeError, inFile } from '../platform/errno.js';
 import { IoError } from '../platform/errors.js';
 import { NativeMemory } from '../platform/ffi.js';
-import type { Files, LockHolder } from '../platform/platform.js';
+import type { Files, LockHolder, OpenFlags } from '../platform/platform.js';
 import { LOG_BUFFER_ALIGNMENT } from './protocol/log-buffer.js';
 
 const LOCK_WAIT_MS = 3000;
@@ -24,10 +24,10 @@ export function lockPatiently(files: Files, descriptor: number, isGoing: (holder
 }
 
 /** Waits until no write of this process holds the file's lock any more: whoever opens it next must not meet one. */
-export function awaitRelease(files: Files, path: string): void {
+export function awaitRelease(files: Files, path: string, flags: Pick<OpenFlags, 'noFollow'> = {}): void {
   let descriptor: number;
   try {
-    descriptor = files.open(path, { write: false });
+    descriptor = files.open(path, { write: false, ...flags });
   } catch {
     // It was moved or may not be read: then nobody can open it here either.
     return;
@@ -53,16 +53,6 @@ export function realPath(path: string): string {
   } catch (error) {
     throw fromNodeError(error, path);
   }
-}
-
-export function notAFile(path: string): IoError {
-  return new IoError('TIDEMARK_NOT_A_FILE', {
-    errno: EINVAL,
-    errnoName: 'EINVAL',
-    syscall: 'open',
-    path,
-    explanation: 'expected a regular file, got a device, socket or FIFO',
-  });
 }
 
 function createAside(files: Files, base: string, mode: number): { name: string; target: number } {
@@ -126,10 +116,10 @@ export function copyAside(files: Files, source: { readonly descriptor: number; r
 }
 
 /** Which direct IO the file allows, tried on a descriptor of its own: the sector size, or why there is none. */
-export function probeDirect(files: Files, path: string): { sectorBytes?: number; refused?: string } {
+export function probeDirect(files: Files, path: string, flags: Pick<OpenFlags, 'noFollow'> = {}): { sectorBytes?: number; refused?: string } {
   let descriptor: number;
   try {
-    descriptor = files.open(path, { write: true, direct: true });
+    descriptor = files.open(path, { write: true, direct: true, ...flags });
   } catch (error) {
     if (!(error instanceof IoError)) throw error;
     return { refused: `opening '${path}' with O_DIRECT failed: ${error.errnoName}` };

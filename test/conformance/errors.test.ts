@@ -63,7 +63,7 @@ const BAD_SCHEDULER_OPTIONS = {
   fileWorkers: [...NO_INTEGER, 0, 65],
   workerUrl: ['no url', '', 1, null],
 };
-const NO_PATH = ['', 'a\0b', 1, null, undefined, {}, Buffer.from('path')];
+const NO_PATH = ['', 'a\0b', 'a\ud800b', 1, null, undefined, {}, Buffer.from('path')];
 const NO_OPTIONS = [null, 1, 'options', []];
 const NO_LSN = ['1', 1.5, NaN, Infinity, -1, null, 1n, 2 ** 53];
 const NO_RECORD = [1, null, undefined, {}, [1, 2], new ArrayBuffer(3), new Float64Array(1)];

@@ -198,6 +198,24 @@ test('only what the marks prove', async () => {
 
 // ---- the end -------------------------------------------------------------------------------------------------------
 
+test('a damaged length that reaches beyond what is durable is damage, for a reader and a follower', async () => {
+  const { journal, written } = journalOf(0);
+  const damaged = journal.position;
+  journal.put(KIND.pad, Buffer.alloc(30));
+  journal.mark();
+  journal.record('proves nothing of itself');
+  writeAt(journal.fileOf(), Buffer.from([0, 0x20]), damaged % SEGMENT + 4);
+  await using reader = await JournalReader.open(journal.path, { durable: true });
+  for (const loop of [reader, reader.follow({ from: HEADER })]) {
+    const records: JournalRecord[] = [];
+    const error = await failureOf(async () => {
+      for await (const record of loop) records.push(record);
+    });
+    assert.equal([error.code, error['lsn']], ['TIDEMARK_CORRUPT', damaged]);
+    same(records, written);
+  }
+});
+
 test('the remains of an earlier life are an end', async () => {
   const { journal } = journalOf(2);
   journal.rotate();
@@ -293,7 +311,7 @@ test('segments that are not what they should be', async () => {
     ['TIDEMARK_CORRUPT', 'magic', (journal) => writeAt(journal.fileOf(1), Buffer.alloc(HEADER), 0)],
     ['TIDEMARK_CORRUPT', 'is missing', (journal) => unlinkSync(journal.fileOf(1))],
     ['TIDEMARK_NOT_SUPPORTED', 'format version 2', (journal) => writeAt(journal.fileOf(1), header(journal.id, SEGMENT, { version: 2 }), 0)],
-    ['TIDEMARK_INVALID_PATH', nameOf(SEGMENT), (journal) => {
+    ['TIDEMARK_NOT_A_FILE', nameOf(SEGMENT), (journal) => {
       renameSync(journal.fileOf(1), join(journal.path, 'elsewhere'));
       symlinkSync('elsewhere', journal.fileOf(1));
     }],
@@ -325,7 +343,7 @@ test('directories that are no journal, or of another one', async () => {
       flip(join(path, nameOf(0)), 4000);
     }],
     ['TIDEMARK_NOT_SUPPORTED', 'format version 99', (path) => writeFileSync(join(path, nameOf(0)), header(Buffer.alloc(16), 0, { version: 99 }))],
-    ['TIDEMARK_INVALID_PATH', nameOf(0), (path) => symlinkSync('/dev/zero', join(path, nameOf(0)))],
+    ['TIDEMARK_NOT_A_FILE', nameOf(0), (path) => symlinkSync('/dev/zero', join(path, nameOf(0)))],
   ];
   for (const [code, word, make] of cases) {
     const path = newPath();

@@ -195,7 +195,7 @@ export class AppenderPart implements Part {
     this.#diskFullLeft = scenario.diskFull;
     const opened = { segments: segmentsOf(scenario), filled: [], spares: [] };
     const supply = { newSegments: 'auto', spareSegments: 0, retainBytes: undefined, retainSegments: undefined, retainMs: undefined } as const;
-    const making = { directory: PATH, journalId: JOURNAL_ID, segmentBytes: SEGMENT_BYTES, windowBytes: scenario.capacity, mode: 0o600, direct: true, dsync: false };
+    const making = { directory: PATH, journalId: JOURNAL_ID, segmentBytes: SEGMENT_BYTES, windowBytes: scenario.capacity, mode: 0o600, direct: true, dsync: false, lockDescriptor: -1 };
     const scheduler = { runFileTask: (task: { role: string; base?: number }) => this.#runFileTask(task) };
     return new this.#product.SegmentKeeper(scheduler as never, control, opened as never, supply, making);
   }

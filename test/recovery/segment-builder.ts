@@ -41,11 +41,12 @@ export interface MarkFields {
 }
 
 /** A frame without its checksum, or a pad without what it fills. */
-function frameHead(kind: number, length: number): Buffer {
+export function frameHead(kind: number, length: number): Buffer {
   return Buffer.concat([Buffer.from([0x46, 0x53, 0x59, kind]), u32(length)]);
 }
 
-function bound(id: Uint8Array, lsn: number, covered: Uint8Array): Buffer {
+/** `covered` and the checksum that binds it to its journal and its LSN. */
+export function bound(id: Uint8Array, lsn: number, covered: Uint8Array): Buffer {
   return Buffer.concat([covered, u32(crc32c(id, u64(lsn), covered))]);
 }
 

@@ -177,13 +177,13 @@ class Life {
   #trim(): void {
     const oldest = listDirectory(this.#directory).segments.map(({ base }) => base).filter((base) => base < (this.#inPlace[0]?.base ?? 0));
     const bases = oldest.slice(0, Math.max(0, oldest.length - 2));
-    this.#spares.push(...trimSegments(files, { role: 'trim-segments', directory: this.#directory, bases, keep: 2 }));
+    this.#spares.push(...trimSegments(files, { role: 'trim-segments', directory: this.#directory, lockDescriptor: this.opened.lockDescriptor, bases, keep: 2 }));
   }
 
   #prepare(): void {
     const base = this.#control.spaceEnd;
     const making = {
-      directory: this.#directory, journalId: this.opened.journalId, segmentBytes: SEGMENT_BYTES, windowBytes: WINDOW_BYTES, mode: 0o600, direct: false, dsync: false,
+      directory: this.#directory, lockDescriptor: this.opened.lockDescriptor, journalId: this.opened.journalId, segmentBytes: SEGMENT_BYTES, windowBytes: WINDOW_BYTES, mode: 0o600, direct: false, dsync: false,
     };
     const spare = this.#spares.shift();
     const { segment } = prepareSegment(files, {

@@ -1,7 +1,7 @@
 /** Opens and reads the files of journals. */
 import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
-import { EINVAL, EISDIR, fromNodeError, ioError } from '../../platform/errno.js';
+import { EISDIR, ELOOP, ENXIO, fromNodeError, ioError, notAFile } from '../../platform/errno.js';
 import { IoError } from '../../platform/errors.js';
 
 /** Rejects with an {@link IoError} when the file cannot be opened or is not a regular file. */
@@ -11,7 +11,10 @@ export async function openRegularFile(path: string, flags = 0): Promise<FileHand
     // O_NONBLOCK: opening a FIFO must not wait for somebody to write to it.
     handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | flags);
   } catch (error) {
-    throw fromNodeError(error, path);
+    const failure = fromNodeError(error, path);
+    // A socket cannot be opened at all, and a link where none is followed says the same.
+    const isOther = failure instanceof IoError && (failure.errno === ENXIO || (failure.errno === ELOOP && (flags & constants.O_NOFOLLOW) !== 0));
+    throw isOther ? notAFile(path) : failure;
   }
   const status = await handle.stat().catch(async (error: unknown) => {
     await handle.close();
@@ -20,9 +23,7 @@ export async function openRegularFile(path: string, flags = 0): Promise<FileHand
   if (status.isFile()) return handle;
   await handle.close();
   if (status.isDirectory()) throw ioError(EISDIR, 'open', path);
-  throw new IoError('TIDEMARK_NOT_A_FILE', {
-    errno: EINVAL, errnoName: 'EINVAL', syscall: 'open', path, explanation: 'expected a regular file, got a device, socket or FIFO',
-  });
+  throw notAFile(path);
 }
 
 /** Reads `bytes` bytes of the file at `path` into fresh memory; fewer only where it ends. */

@@ -75,7 +75,7 @@ export class SegmentCursor {
         return { kind: 'frame', frame: step.value };
       }
       this.#walk = undefined;
-      if (step.value.kind === 'limit') return LIMIT;
+      if (step.value.kind === 'limit') return this.#position < limit ? await this.#crossing(file, limit) : LIMIT;
       if (step.value.kind === 'invalid' && reach.asked !== undefined && step.value.problem.state.startsWith('truncated')) {
         this.#begin(limit, reach.asked);
         continue;
@@ -93,6 +93,15 @@ export class SegmentCursor {
     this.#file = undefined;
     this.#walk = undefined;
     if (file !== undefined) await this.#directory.leave(file);
+  }
+
+  /** A frame that seems to end beyond a limit where another one begins is none: its length is damaged, or the limit is no frame's start. */
+  async #crossing(file: EnteredSegment, limit: number): Promise<Stop> {
+    const step = await advance(this.#directory, file, walkSegment(this.#directory.format, this.#position), Infinity);
+    const problem: FrameProblem = step.done === true && step.value.kind === 'invalid'
+      ? step.value.problem
+      : { state: 'length-overflow', expected: `a frame that ends at or below LSN ${limit}, up to which a commit mark says that everything is durable`, found: 'one that ends beyond it' };
+    return { kind: 'invalid', file, problem };
   }
 
   #begin(limit: number, reachBytes: number): { readonly steps: SegmentWalk; readonly reach: Reach } {

@@ -1,7 +1,7 @@
 /** Blocking file calls on Linux. Worker threads only: each of them may wait for the disk. */
 import { existsSync, readSync, readFileSync } from 'node:fs';
 import { assert, NotSupportedError } from '../errors.js';
-import { EAGAIN, EINTR, EIO, ENOSYS, EOPNOTSUPP, fromNodeError, ioError } from '../errno.js';
+import { EAGAIN, EINTR, EIO, ELOOP, ENOSYS, EOPNOTSUPP, fromNodeError, ioError, notAFile } from '../errno.js';
 import { lastErrno, native, NativeMemory } from '../ffi.js';
 import type { Advice, DirectIo, Files, FileStatus, Filesystem, LockHolder, OpenFlags } from '../platform.js';
 
@@ -107,6 +107,7 @@ function open(path: string, flags: OpenFlags): number {
     const descriptor = c.open(path, bits, flags.mode ?? 0o600);
     if (descriptor >= 0) return descriptor;
     const errno = lastErrno();
+    if (errno === ELOOP && flags.noFollow === true) throw notAFile(path);
     if (errno !== EINTR || attempt >= RETRIES_MAX) throw ioError(errno, 'open', path);
   }
 }

@@ -4,10 +4,10 @@
  * Nothing on disk changes before the file is locked and known to be a journal. Nothing is called durable before it is synced.
  */
 import { dirname } from 'node:path';
-import { EEXIST, EISDIR, ENOENT, ioError } from '../../platform/errno.js';
+import { EEXIST, EISDIR, ENOENT, ioError, notAFile } from '../../platform/errno.js';
 import { assert, IoError, JournalError } from '../../platform/errors.js';
 import type { Files } from '../../platform/platform.js';
-import { awaitRelease, copyAside, lockPatiently, notAFile, probeDirect, realPath, statOf } from '../opening.js';
+import { awaitRelease, copyAside, lockPatiently, probeDirect, realPath, statOf } from '../opening.js';
 import { ControlBlock } from '../protocol/control-block.js';
 import { LogBuffer } from '../protocol/log-buffer.js';
 import type { CloseFileTask, OpenedFile, OpenFileTask, TornTail } from '../protocol/messages.js';
@@ -99,8 +99,8 @@ function settle(files: Files, path: string, descriptor: number, verdict: Verdict
   if (verdict.kind === 'corrupt') {
     throw new JournalError(
       'TIDEMARK_CORRUPT',
-      `journal '${path}' is corrupt at offset and LSN ${verdict.end}: ${verdict.tail.detail}; a whole frame at `
-        + `${verdict.laterFrame} proves that the damaged bytes had been durable. Nothing was changed`,
+      `journal '${path}' is corrupt at offset and LSN ${verdict.end}: ${verdict.tail.detail}; `
+        + `${verdict.proof}. Nothing was changed`,
       { path, lsn: verdict.end },
     );
   }

@@ -23,7 +23,7 @@ export function repairFileJournal(files: Files, task: RepairTask): RepairReport 
   }
 }
 
-function cutAt(files: Files, { path, dryRun }: RepairTask, descriptor: number, { end, tail, laterFrame }: Extract<Verdict, { kind: 'corrupt' }>): RepairedRange {
+function cutAt(files: Files, { path, dryRun }: RepairTask, descriptor: number, { end, tail, proof }: Extract<Verdict, { kind: 'corrupt' }>): RepairedRange {
   const { laterFrames, firstLater, lastBefore, dataEnd } = surveyDamage(files, descriptor, end);
   const journal = realPath(path);
   let keptAs: string | undefined;
@@ -37,8 +37,7 @@ function cutAt(files: Files, { path, dryRun }: RepairTask, descriptor: number, {
     segment: basename(journal), offset: end, lsn: end, endLsn: dataEnd, bytes: dataEnd - end, keptAs,
     recordsAround: { before: lastBefore, after: firstLater }, droppedRecords: laterFrames,
     finding: {
-      kind: 'corruption', expected: 'a whole frame', found: `${tail.state}: ${tail.detail}`,
-      proof: `a whole frame at ${laterFrame} proves that the damaged bytes had been durable`,
+      kind: 'corruption', expected: 'a whole frame', found: `${tail.state}: ${tail.detail}`, proof,
     },
   };
 }

@@ -2,8 +2,8 @@
  * Walks the frames of a file-layout journal. Pure: it asks for bytes and is told them, so that the same walk serves
  * blocking recovery and the asynchronous reader.
  *
- * The memory it asks for is bounded by what the file really holds: a length that it finds is believed only as far as the
- * file reaches.
+ * The memory it asks for is bounded: a length that it finds is believed only as far as the file reaches, and a long frame is
+ * checked piece by piece before it is read as a whole.
  */
 import { crc32c } from './crc32c.js';
 import { CHECKSUM_BYTES, frameBytes, HEADER_BYTES, RECORD_BYTES_MAX, KIND } from './frame.js';
@@ -42,6 +42,9 @@ export type WalkStep = { readonly read: ReadRequest } | { readonly frame: Frame 
 
 /** Bytes read at once. Several thousand small records; little beside a large one. */
 const WINDOW_BYTES = 256 * 1024;
+
+/** A longer frame is checked piece by piece before memory for the whole of it is asked for. */
+const WHOLE_BYTES_MAX = 1024 * 1024;
 
 /** Yields requests and frames from `position` on, returns how the walk ended. `sizeBytes` is where the file ends. */
 export function* walkFrames(position: number, sizeBytes: number): Generator<WalkStep, Tail, Uint8Array> {
@@ -84,17 +87,38 @@ export function* walkFrames(position: number, sizeBytes: number): Generator<Walk
     if (total > sizeBytes - at) {
       return tail('truncated-payload', `expected a frame of ${total} bytes, got ${sizeBytes - at} before the end`);
     }
-    if ((yield* load(total)) < total) return tail('truncated-payload', `expected a frame of ${total} bytes, but the file shrank`);
+    const shrank = (): Tail => tail('truncated-payload', `expected a frame of ${total} bytes, but the file shrank`);
+    const mismatch = (expected: number, found: number): Tail => tail('checksum-mismatch', `expected checksum ${hex(expected)}, got ${hex(found)}`);
+    if (total > WHOLE_BYTES_MAX) {
+      const sums = yield* checksumsOf(at, total - CHECKSUM_BYTES);
+      if (sums === undefined) return shrank();
+      if (sums.found !== sums.expected) return mismatch(sums.expected, sums.found);
+    }
+    if ((yield* load(total)) < total) return shrank();
     const start = at - windowStart;
     const bodyEnd = start + total - CHECKSUM_BYTES;
     const found = view.getUint32(bodyEnd, true);
     const expected = crc32c(window.subarray(start, bodyEnd));
-    if (found !== expected) return tail('checksum-mismatch', `expected checksum ${hex(expected)}, got ${hex(found)}`);
+    if (found !== expected) return mismatch(expected, found);
     const payload = window.subarray(start + HEADER_BYTES, bodyEnd);
     const frame = { start: at, end: at + total, payload };
     at += total;
     yield { frame };
   }
+}
+
+/** The checksum of the `bodyBytes` bytes at `at`, read piece by piece, and the one that stands behind them. */
+function* checksumsOf(at: number, bodyBytes: number): Generator<WalkStep, { expected: number; found: number } | undefined, Uint8Array> {
+  let expected = 0;
+  for (let done = 0; done < bodyBytes;) {
+    const piece = yield { read: { offset: at + done, bytes: Math.min(WINDOW_BYTES, bodyBytes - done) } };
+    if (piece.length === 0) return undefined;
+    expected = crc32c(piece, expected);
+    done += piece.length;
+  }
+  const last = yield { read: { offset: at + bodyBytes, bytes: CHECKSUM_BYTES } };
+  if (last.length < CHECKSUM_BYTES) return undefined;
+  return { expected, found: new DataView(last.buffer, last.byteOffset).getUint32(0, true) };
 }
 
 /** Offset of the first byte at or after `from` that is not zero. */

@@ -219,6 +219,8 @@ export interface FilledSegment {
 /** What all segments of a journal have in common. */
 export interface SegmentMaking {
   readonly directory: string;
+  /** Of the directory: tells when its path leads to another one. */
+  readonly lockDescriptor: number;
   readonly journalId: Uint8Array;
   readonly segmentBytes: number;
   readonly windowBytes: number;
@@ -256,6 +258,7 @@ export interface PreparedSegment {
 export interface TrimSegmentsTask {
   readonly role: 'trim-segments';
   readonly directory: string;
+  readonly lockDescriptor: number;
   /** From the oldest on, in order. */
   readonly bases: readonly number[];
   /** How many of them are kept as spares; the others are deleted. */

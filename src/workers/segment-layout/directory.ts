@@ -1,7 +1,7 @@
 /** The directory of a segment journal: what lies in it, trimming, closing. Runs in a file worker. */
-import { lstatSync, readdirSync, renameSync, unlinkSync, type Dirent } from 'node:fs';
+import { lstatSync, readdirSync, renameSync, unlinkSync, type Dirent, type Stats } from 'node:fs';
 import { join } from 'node:path';
-import { ENOENT, fromNodeError } from '../../platform/errno.js';
+import { EISDIR, ENOENT, fromNodeError, ioError, notAFile } from '../../platform/errno.js';
 import { IoError } from '../../platform/errors.js';
 import { NativeMemory } from '../../platform/ffi.js';
 import type { Files } from '../../platform/platform.js';
@@ -9,7 +9,7 @@ import { idChecksum } from '../protocol/frame.js';
 import { LOG_BUFFER_ALIGNMENT } from '../protocol/log-buffer.js';
 import type { CloseSegmentsTask, TrimSegmentsTask } from '../protocol/messages.js';
 import { baseOfName, closingFrames, Geometry, MARK_FLAG, segmentName, SPARE_SUFFIX } from '../protocol/segment.js';
-import { awaitRelease, notAFile } from '../opening.js';
+import { awaitRelease } from '../opening.js';
 import type { SegmentEntry } from './verdict.js';
 
 export interface ListedSegment extends SegmentEntry {
@@ -33,9 +33,11 @@ export function listDirectory(directory: string): DirectoryListing {
   for (const entry of readDirectory(directory)) {
     const base = baseOfName(entry.name);
     if (base !== undefined) {
+      const file = join(directory, entry.name);
+      if (entry.isDirectory()) throw ioError(EISDIR, 'open', file);
       // Not followed: a link would lead out of the journal.
-      if (!entry.isFile()) throw notAFile(join(directory, entry.name));
-      const { size, mtimeMs } = lstatSync(join(directory, entry.name));
+      if (!entry.isFile()) throw notAFile(file);
+      const { size, mtimeMs } = statusOf(file);
       segments.push({ base, sizeBytes: size, changedMs: mtimeMs });
     } else if (isSpare(entry.name) && entry.isFile()) spares.push(entry.name);
     else others.push(entry.name);
@@ -47,6 +49,14 @@ export function listDirectory(directory: string): DirectoryListing {
 /** Only what this library names so: a directory of somebody else's files is no journal. */
 function isSpare(name: string): boolean {
   return name.endsWith(SPARE_SUFFIX) && baseOfName(name.slice(0, -SPARE_SUFFIX.length)) !== undefined;
+}
+
+function statusOf(file: string): Stats {
+  try {
+    return lstatSync(file);
+  } catch (error) {
+    throw fromNodeError(error, file);
+  }
 }
 
 function readDirectory(directory: string): Dirent[] {
@@ -61,7 +71,8 @@ function readDirectory(directory: string): Dirent[] {
  * Takes the oldest segments out of the journal; answers the names of those that became spares. Each step is durable
  * before the next: after a crash the journal may begin later, but never has a gap.
  */
-export function trimSegments(files: Files, { directory, bases, keep }: TrimSegmentsTask): string[] {
+export function trimSegments(files: Files, { directory, lockDescriptor, bases, keep }: TrimSegmentsTask): string[] {
+  checkDirectory(files, directory, lockDescriptor);
   const spares: string[] = [];
   for (const base of bases) {
     const file = join(directory, segmentName(base));
@@ -80,6 +91,23 @@ export function trimSegments(files: Files, { directory, bases, keep }: TrimSegme
     files.syncDirectory(directory);
   }
   return spares;
+}
+
+/**
+ * Throws when the path leads to another directory than the one that is locked: somebody moved it away, and what is there now
+ * is not this journal's.
+ */
+export function checkDirectory(files: Files, directory: string, lockDescriptor: number): void {
+  const descriptor = files.open(directory, { write: false, directory: true });
+  try {
+    const [named, locked] = [files.status(descriptor, directory), files.status(lockDescriptor, directory)];
+    if (named.inode === locked.inode && named.device === locked.device) return;
+  } finally {
+    files.close(descriptor);
+  }
+  throw new IoError('TIDEMARK_NOT_FOUND', {
+    errno: ENOENT, errnoName: 'ENOENT', syscall: 'open', path: directory, explanation: 'the directory of the journal was moved away, and another one has its name',
+  });
 }
 
 /** Removes spares that nobody needs. */
@@ -105,7 +133,7 @@ export function closeSegments(files: Files, task: CloseSegmentsTask): void {
     }
     if (!task.idle) {
       const { segments } = listDirectory(task.path);
-      for (const { base } of segments.slice(segments.length - task.descriptors.length)) awaitRelease(files, join(task.path, segmentName(base)));
+      for (const { base } of segments.slice(segments.length - task.descriptors.length)) awaitRelease(files, join(task.path, segmentName(base)), { noFollow: true });
     }
     files.close(task.lockDescriptor);
   }

@@ -2,6 +2,7 @@
  * Searches for valid frames behind a place where none is. They tell whether the bytes at that place had been durable:
  * docs/format.md, "How a log ends".
  */
+import type { ChecksumBudget } from '../protocol/checksum-budget.js';
 import { crc32c } from '../protocol/crc32c.js';
 import { boundChecksum, CHECKSUM_BYTES, frameBytes, HEADER_BYTES, KIND } from '../protocol/frame.js';
 import { decodeMark, MARK_BYTES, type CommitMark } from '../protocol/segment.js';
@@ -13,29 +14,6 @@ export interface FoundFrame {
   /** What it says, if it is a mark. */
   readonly mark: CommitMark | undefined;
   readonly footer: boolean;
-}
-
-/**
- * What the search may still checksum. Bytes that look like headers may claim lengths that overlap: without a bound, the
- * search would take time by the square of what it reads.
- */
-export class ChecksumBudget {
-  /** As if every byte belonged to so many frames. */
-  static readonly TIMES = 64;
-  #left: number;
-
-  constructor(searchedBytes: number) {
-    this.#left = searchedBytes * ChecksumBudget.TIMES;
-  }
-
-  get spent(): boolean {
-    return this.#left < 0;
-  }
-
-  spend(bytes: number): boolean {
-    this.#left -= bytes;
-    return !this.spent;
-  }
 }
 
 /** LSNs at which a frame may begin to be of interest. */

@@ -8,11 +8,11 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, rmdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { EEXIST, fromNodeError } from '../../platform/errno.js';
+import { EEXIST, fromNodeError, notAFile } from '../../platform/errno.js';
 import { assert, IoError, JournalError, NotSupportedError } from '../../platform/errors.js';
 import { addressOf, NativeMemory } from '../../platform/ffi.js';
 import type { Files } from '../../platform/platform.js';
-import { keepAside, lockPatiently, notAFile, probeDirect, realPath, statOf } from '../opening.js';
+import { keepAside, lockPatiently, probeDirect, realPath, statOf } from '../opening.js';
 import { ControlBlock } from '../protocol/control-block.js';
 import { idChecksum, JOURNAL_ID_BYTES } from '../protocol/frame.js';
 import { LOG_BUFFER_ALIGNMENT } from '../protocol/log-buffer.js';
@@ -103,7 +103,7 @@ class Opening {
 
   #making(log: LogState, direct: boolean): SegmentMaking {
     const { path, mode, windowBytes } = this.#task;
-    return { directory: path, journalId: log.journalId, segmentBytes: log.segmentBytes, windowBytes, mode, direct, dsync: this.#dsync };
+    return { directory: path, lockDescriptor: this.#lock, journalId: log.journalId, segmentBytes: log.segmentBytes, windowBytes, mode, direct, dsync: this.#dsync };
   }
 
   get #dsync(): boolean {
@@ -127,16 +127,20 @@ class Opening {
     const log = this.#settle(verdict);
     const geometry = new Geometry(log.segmentBytes);
     const active = geometry.baseOf(log.end);
-    const prepared = log.prepared.filter((base, i) => base === active + (i + 1) * log.segmentBytes);
+    const prepared = log.endInPlace ? log.prepared.filter((base, i) => base === active + (i + 1) * log.segmentBytes) : [];
     const filled = listing.segments.filter(({ base }) => base < active).map(({ base, changedMs }) => ({ base, filledMs: changedMs }));
     const last = prepared.at(-1) ?? active;
-    return this.#resume({ ...log, prepared }, verdict, filled, [...listing.spares, ...this.#setAside(listing.segments.map(({ base }) => base).filter((base) => base > last))]);
+    const behind = listing.segments.map(({ base }) => base).filter((base) => base > last);
+    return this.#resume({ ...log, prepared }, verdict, filled, listing.spares, behind);
   }
 
-  /** Segments that lie behind a gap, or have no valid header, are of no use where they are: they become spares. */
-  #setAside(bases: readonly number[]): string[] {
+  /**
+   * Segments behind one that has no valid header. An interrupted write may have reached them, and its frames would be valid
+   * where they are: so they do not become spares, for the log comes to their place before it comes to any other.
+   */
+  #removeBehind(bases: readonly number[]): void {
     // From the last one on, so that there never is a gap that was not there before.
-    return trimSegments(this.#files, { role: 'trim-segments', directory: this.#task.path, bases: bases.toReversed(), keep: bases.length });
+    trimSegments(this.#files, { role: 'trim-segments', directory: this.#task.path, lockDescriptor: this.#lock, bases: bases.toReversed(), keep: 0 });
   }
 
   /** Refuses what is damaged; answers where the log stands. */
@@ -150,12 +154,13 @@ class Opening {
     throw new JournalError('TIDEMARK_CORRUPT', message, { path, lsn: finding.lsn });
   }
 
-  #resume(log: LogState, verdict: SegmentsVerdict, filled: FilledSegment[], spares: readonly string[]): OpenedSegments {
+  #resume(log: LogState, verdict: SegmentsVerdict, filled: FilledSegment[], spares: readonly string[], behind: readonly number[]): OpenedSegments {
     const geometry = new Geometry(log.segmentBytes);
     const filesystem = this.#files.filesystem(this.#lock);
     const active = geometry.baseOf(log.end);
     this.#syncRecovered(geometry, log, active);
-    const torn = verdict.kind === 'torn' ? this.#keepAside(geometry, log, verdict) : undefined;
+    const torn = verdict.kind === 'torn' ? this.#keepAside(geometry, log, verdict, behind.at(-1)) : undefined;
+    this.#removeBehind(behind);
     this.#takeSegments(log, active);
     const { direct, sectorBytes, refused } = this.#probe(log);
     if (!log.closed) this.#clearWindow(geometry, log, verdict.kind === 'torn' ? verdict.dataEnd : log.end);
@@ -185,19 +190,22 @@ class Opening {
 
   /** Opens the segment that holds the end, made anew if the one before it is full, and those prepared behind it. */
   #takeSegments(log: LogState, active: number): void {
-    const exists = log.endInPlace;
-    this.#segments.push(exists ? lockSegment(this.#files, this.#task.path, active, this.#dsync) : this.#make(log, active, false));
-    for (const base of exists ? log.prepared : []) this.#segments.push(lockSegment(this.#files, this.#task.path, base, this.#dsync));
+    const { path } = this.#task;
+    this.#segments.push(log.endInPlace ? lockSegment(this.#files, path, active, this.#dsync) : this.#make(log, active, false));
+    for (const base of log.prepared) this.#segments.push(lockSegment(this.#files, path, base, this.#dsync));
   }
 
   /** Copies what the interrupted write left into a new file, durable before the window is cleared. */
-  #keepAside(geometry: Geometry, log: LogState, { finding, dataEnd }: Extract<SegmentsVerdict, { kind: 'torn' }>): TornTail {
+  #keepAside(geometry: Geometry, log: LogState, { finding, dataEnd }: Extract<SegmentsVerdict, { kind: 'torn' }>, last = lastInPlace(geometry, log)): TornTail {
     const { path } = this.#task;
     const base = geometry.baseOf(log.end);
     const source = new SegmentSource(this.#files, path);
+    const segment = join(path, segmentName(base));
+    // No more may be read of the copy than of the journal.
+    const mode = Number(statOf(segment)?.mode ?? 0n) & 0o777;
     let bytes = 0;
     const copy = (target: number): void => {
-      for (const { start, end } of bodies(geometry, log, log.end, dataEnd)) {
+      for (const { start, end } of bodies(geometry, last, log.end, dataEnd)) {
         for (let at = start; at < end;) {
           const piece = source.read({ base: geometry.baseOf(at), offset: at - geometry.baseOf(at), bytes: Math.min(1024 * 1024, end - at) });
           if (piece.length === 0) break;
@@ -211,7 +219,7 @@ class Opening {
     };
     let name: string;
     try {
-      name = keepAside(this.#files, join(path, `${segmentName(base)}.torn-${log.end}`), this.#task.mode, copy);
+      name = keepAside(this.#files, `${segment}.torn-${log.end}`, mode, copy);
     } finally {
       source.close();
     }
@@ -223,7 +231,7 @@ class Opening {
   #clearWindow(geometry: Geometry, log: LogState, dataEnd: number): void {
     const through = Math.max(dataEnd, log.end + log.windowBytes);
     const zeros = new NativeMemory(1024 * 1024, LOG_BUFFER_ALIGNMENT);
-    for (const { start, end } of bodies(geometry, log, log.end, through)) {
+    for (const { start, end } of bodies(geometry, lastInPlace(geometry, log), log.end, through)) {
       const base = geometry.baseOf(start);
       const segment = this.#segments.find((one) => one.base === base);
       if (segment === undefined) break;
@@ -279,7 +287,7 @@ class Opening {
 
   #probe(log: LogState): { direct: boolean; sectorBytes: number; refused: string | undefined } {
     const base = this.#segments[0]?.base ?? log.firstBase;
-    const probed = this.#task.direct ? probeDirect(this.#files, join(this.#task.path, segmentName(base))) : undefined;
+    const probed = this.#task.direct ? probeDirect(this.#files, join(this.#task.path, segmentName(base)), { noFollow: true }) : undefined;
     const direct = probed?.sectorBytes !== undefined;
     return { direct, sectorBytes: probed?.sectorBytes ?? BUFFERED_SECTOR_BYTES, refused: probed?.refused };
   }
@@ -313,9 +321,12 @@ class Opening {
   }
 }
 
-/** The parts of [from, to) that lie in bodies, footers included, of segments that exist. */
-function* bodies(geometry: Geometry, log: LogState, from: number, to: number): Generator<{ start: number; end: number }> {
-  const last = log.prepared.at(-1) ?? geometry.baseOf(log.end);
+function lastInPlace(geometry: Geometry, log: LogState): number {
+  return log.prepared.at(-1) ?? geometry.baseOf(log.end);
+}
+
+/** The parts of [from, to) that lie in bodies, footers included, of segments up to the one at `last`. */
+function* bodies(geometry: Geometry, last: number, from: number, to: number): Generator<{ start: number; end: number }> {
   for (let base = geometry.baseOf(from); base <= last && base < to; base = geometry.nextBase(base)) {
     const start = Math.max(from, geometry.bodyStart(base));
     const end = Math.min(to, geometry.nextBase(base));

@@ -17,12 +17,14 @@ import { LOG_BUFFER_ALIGNMENT } from '../protocol/log-buffer.js';
 import { PACE, type PreparedSegment, type PrepareSegmentTask, type SegmentMaking } from '../protocol/messages.js';
 import { decodeSegmentHeader, encodeSegmentHeader, segmentName, SEGMENT_HEADER_BYTES, SPARE_SUFFIX } from '../protocol/segment.js';
 import { discard, lockPatiently } from '../opening.js';
+import { checkDirectory } from './directory.js';
 
 /** Zeros are written in steps of this size: whoever is in a hurry waits for no more. */
 const STEP_BYTES = 1024 * 1024;
 
 export function prepareSegment(files: Files, task: PrepareSegmentTask): PreparedSegment {
   const { making, base } = task;
+  checkDirectory(files, making.directory, making.lockDescriptor);
   const file = join(making.directory, task.spare ?? `${segmentName(base)}${SPARE_SUFFIX}`);
   try {
     return inFile(file, () => prepareFile(files, task, file));
@@ -124,6 +126,8 @@ function putInPlace(files: Files, making: SegmentMaking, base: number, file: str
     const holder = lockPatiently(files, descriptor, () => true);
     if (holder !== undefined) throw new JournalError('TIDEMARK_LOCKED', `segment '${file}' is being written in ${holder.description}`, { path: file });
     if (making.direct) files.setDirect(descriptor);
+    // Zeros took their time.
+    checkDirectory(files, making.directory, making.lockDescriptor);
     try {
       renameSync(file, name);
     } catch (error) {

@@ -5,11 +5,12 @@
  * Pure: it asks for bytes and is told them. Reading only; what to do about the verdict is for others.
  */
 import { assert } from '../../platform/errors.js';
+import { ChecksumBudget } from '../protocol/checksum-budget.js';
 import { OVERHEAD_BYTES } from '../protocol/frame.js';
 import { MARK_BYTES, MARK_FLAG, type CommitMark } from '../protocol/segment.js';
 import { framesOf, readFooter, readsOf, walkSegment, type FrameProblem, type SegmentFrame, type SegmentRead } from '../protocol/segment-walk.js';
 import { identify, readHeaders, type Journal } from './headers.js';
-import { ChecksumBudget, searchFrames, type FoundFrame } from './later-frames.js';
+import { searchFrames, type FoundFrame } from './later-frames.js';
 import { findRemains } from './remains.js';
 import { Tally, type Witness } from './tally.js';
 import type { Finding, LogState, SegmentEntry, SegmentsVerdict } from './verdict.js';

@@ -46,15 +46,27 @@ const NO_BYTES = new Uint8Array(0);
 /** Plans on `overlay`. Throws when the journal is none, is of a newer version, or cannot be repaired. */
 export function planRepair(path: string, overlay: Overlay): RepairPlan {
   const ranges: PlannedRange[] = [];
+  const fixed = new Set<string>();
   for (let looks = 0; looks < LOOKS_MAX; looks++) {
     const verdict = examineBlocking(overlay.listing, { depth: 'all' }, overlay.read);
     if (verdict.kind === 'not-a-journal') throw new JournalError('TIDEMARK_NOT_A_JOURNAL', `'${path}' is not a journal and was left untouched: ${verdict.detail}`, { path });
-    if (verdict.kind !== 'corrupt') return { verdict, ranges };
+    if (verdict.kind !== 'corrupt') return { verdict: checkOpening(path, overlay, verdict), ranges };
     refuseForeign(path, verdict.findings);
+    const found = verdict.findings.map(describeFinding).join('\n');
+    // Marks that contradict each other send it round in circles.
+    if (fixed.has(found)) throw beyondRepair(path, `it looks damaged after every repair: ${describeFinding(verdict.findings[0])}`, verdict.findings[0].lsn);
+    fixed.add(found);
     if (verdict.log === undefined) ranges.push(salvageHeader(path, overlay, verdict.findings));
     else ranges.push(...new Repair(path, overlay, verdict.log).fix(verdict.findings));
   }
   throw beyondRepair(path, 'it looks damaged after every repair');
+}
+
+/** Opening begins near the end, by what marks say. Where those contradict the frames before, no pad makes that good. */
+function checkOpening(path: string, overlay: Overlay, planned: RepairPlan['verdict']): RepairPlan['verdict'] {
+  const opening = examineBlocking(overlay.listing, { depth: 'tail' }, overlay.read);
+  if (opening.kind === 'corrupt') throw beyondRepair(path, describeFinding(opening.findings[0]), opening.findings[0].lsn);
+  return planned;
 }
 
 function refuseForeign(path: string, findings: readonly Finding[]): void {
@@ -119,9 +131,11 @@ class Repair {
   fix(findings: readonly Finding[]): PlannedRange[] {
     const files = findings.filter(({ kind }) => kind === 'missing-segment' || kind === 'wrong-size' || kind === 'damaged-header');
     if (files.length > 0) return files.flatMap((finding) => this.#fixFile(finding));
-    // One at a time: what comes behind a mark that is wrong is judged by it.
-    const wrongMark = findings.find(({ kind, state }) => kind === 'corruption' && state === undefined);
-    return this.#fixFrames(wrongMark === undefined ? findings.filter(({ kind }) => kind === 'corruption') : [wrongMark]);
+    const damaged = findings.filter(({ kind }) => kind === 'corruption');
+    // What comes behind a mark that is wrong is judged by it, and a new footer needs a body that is whole: so what comes
+    // before such a mark first, then the mark alone.
+    const wrongMark = damaged.findIndex(({ state }) => state === undefined);
+    return this.#fixFrames(wrongMark < 0 ? damaged : damaged.slice(0, Math.max(wrongMark, 1)));
   }
 
   // ---- files and headers -----------------------------------------------------------------------------------------
