@@ -92,13 +92,15 @@ export class ExitDrain implements AtExit {
     const { exitDrainMs, poisoned, spaceEnd, threads } = this.#options;
     // The failure first: the watermark does not move after it.
     const failure = poisoned();
+    // Once: it moves meanwhile.
+    const isDurable = this.#isDurable;
     const abandoned = this.#appender.abandonedRecords > this.#abandonedBefore;
-    if (this.#isDurable && !waits && !abandoned) return 'drained';
+    if (isDurable && !waits && !abandoned) return 'drained';
     if (failure !== undefined) return failure.message;
-    if (this.#isDurable && !waits) return this.#control.diskFull ? 'the disk is full' : 'it was closed by its opener';
+    if (isDurable && !waits) return this.#control.diskFull ? 'the disk is full' : 'it was closed by its opener';
     // Whoever would make a further segment waits for this thread's event loop.
     const noSegment = waits && this.#appender.lacksSegment && this.#control.spaceEnd >= spaceEnd();
-    if (this.#isDurable && noSegment) return 'no further segment is in place';
+    if (isDurable && noSegment) return 'no further segment is in place';
     const { writerThread } = this.#control;
     if (writerThread !== 0 && !threads.isAlive(writerThread)) return 'the writer thread has ended';
     return tookMs >= this.#leftMs ? `${exitDrainMs} ms were not enough` : undefined;

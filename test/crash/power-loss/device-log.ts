@@ -34,7 +34,7 @@ export class DeviceLog {
   }
 
   /** Does to a disk image what an entry did to the disk, or to those of its sectors that are `kept`. */
-  apply(image: number, change: Change, kept?: () => boolean): void {
+  apply(image: number, change: Change, kept?: (sector: number) => boolean): void {
     const { sector, sectors } = change;
     if (change.kind === 'discard') {
       for (let at = sector * SECTOR_BYTES, end = at + sectors * SECTOR_BYTES; at < end; at += ZEROS.length) writeSync(image, ZEROS, 0, Math.min(ZEROS.length, end - at), at);
@@ -46,7 +46,7 @@ export class DeviceLog {
       return;
     }
     for (let i = 0; i < sectors; i++) {
-      if (kept()) writeSync(image, data, i * SECTOR_BYTES, SECTOR_BYTES, (sector + i) * SECTOR_BYTES);
+      if (kept(sector + i)) writeSync(image, data, i * SECTOR_BYTES, SECTOR_BYTES, (sector + i) * SECTOR_BYTES);
     }
   }
 

@@ -2,10 +2,10 @@
  * Rebuilds a disk as it may be found when the power comes back.
  *
  * What was written before the last flush that ended is there. Of what was written after it, nothing, everything, or any
- * part of it may be, in any order, down to single sectors of a write.
+ * part of it may be, in any order, down to pieces of a write.
  */
-import { DeviceLog, type Change, type LogEntry } from './device-log.js';
-import { copyImage, withImage, type LoggedDisk } from './disk.js';
+import { DeviceLog, SECTOR_BYTES, type Change, type LogEntry } from './device-log.js';
+import { copyImage, withImage, type FilesystemName, type LoggedDisk } from './disk.js';
 
 /** What becomes of the writes that were not flushed. */
 export const FATES = ['none', 'all', 'some', 'torn', 'shuffled'] as const;
@@ -16,6 +16,12 @@ export interface CrashPoint {
   readonly entries: number;
   readonly fate: Fate;
 }
+
+/**
+ * Sectors that land together or not at all. ext4 and btrfs rely on their superblocks being written as a whole, which is true of
+ * disks with physical sectors of 4096 bytes; xfs relies on nothing more than a sector.
+ */
+const PIECE_SECTORS: Readonly<Record<FilesystemName, number>> = { ext4: 8, xfs: 1, btrfs: 8 };
 
 /** Parts of the crashes fall right behind a flush, where whoever waited for it goes on, and right before one, where most is at stake. */
 const BEHIND_FLUSH = 0.2;
@@ -41,12 +47,15 @@ export class Rebuilding {
   /** The disk with all that is stable up to a flush. */
   readonly #stable: string;
   readonly #random: () => number;
+  readonly #pieceSectors: number;
   #applied = 0;
 
   constructor(disk: LoggedDisk, random: () => number) {
     this.log = new DeviceLog(disk.log);
     this.#stable = disk.before;
     this.#random = random;
+    const { filesystem, sectorBytes = SECTOR_BYTES } = disk.options;
+    this.#pieceSectors = Math.max(PIECE_SECTORS[filesystem], sectorBytes / SECTOR_BYTES);
   }
 
   /** Writes the image of the disk to a file; answers how many writes were at stake. */
@@ -75,7 +84,7 @@ export class Rebuilding {
     for (const change of inOrder) {
       if (fate === 'none') return;
       if (fate === 'all') this.log.apply(image, change);
-      else if (fate === 'torn') this.log.apply(image, change, coin);
+      else if (fate === 'torn') this.log.apply(image, change, landedPieces(this.#pieceSectors, coin));
       else if (coin()) this.log.apply(image, change);
     }
   }
@@ -90,6 +99,17 @@ function lastFlush(log: readonly LogEntry[], entries: number): number {
 
 function isChange(entry: LogEntry): entry is Change {
   return entry.kind === 'write' || entry.kind === 'discard';
+}
+
+/** Says of each sector of a write whether it landed, the same for all of a piece. */
+function landedPieces(pieceSectors: number, coin: () => boolean): (sector: number) => boolean {
+  const landed = new Map<number, boolean>();
+  return (sector) => {
+    const piece = Math.floor(sector / pieceSectors);
+    const known = landed.get(piece) ?? coin();
+    landed.set(piece, known);
+    return known;
+  };
 }
 
 function shuffled<T>(list: readonly T[], random: () => number): T[] {
