@@ -10,14 +10,14 @@ import { Worker } from 'node:worker_threads';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { within } from '../conformance/helpers.js';
-import { schedulerOf, temporaryDirectory } from '../support.js';
+import { LONG, schedulerOf, temporaryDirectory } from '../support.js';
 import type { FuzzTask } from './fuzz-thread.js';
 import { checkOnDisk } from './on-disk.js';
 
 const test = suite('fuzz');
 
 const seed = Number(process.env['SEED'] ?? Date.now() % 1e9);
-const inputs = Number(process.env['INPUTS'] ?? 12_000);
+const inputs = Number(process.env['INPUTS'] ?? (LONG ? 1_000_000 : 12_000));
 const single = process.env['INPUT'];
 const threads = 2;
 
