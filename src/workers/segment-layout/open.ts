@@ -202,7 +202,7 @@ class Opening {
     const source = new SegmentSource(this.#files, path);
     const segment = join(path, segmentName(base));
     // No more may be read of the copy than of the journal.
-    const mode = Number(statOf(segment)?.mode ?? 0n) & 0o777;
+    const mode = Number(statOf(segment)?.mode ?? 0o600n) & 0o777;
     let bytes = 0;
     const copy = (target: number): void => {
       for (const { start, end } of bodies(geometry, last, log.end, dataEnd)) {
