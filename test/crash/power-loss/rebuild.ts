@@ -29,7 +29,7 @@ const BEFORE_FLUSH = 0.4;
 
 /** Points spread over the log from `first` on, in its order, and its end. */
 export function plan(entries: readonly LogEntry[], first: number, count: number, random: () => number): CrashPoint[] {
-  const flushes = entries.flatMap((entry, i) => (entry.kind === 'flush' && i >= first ? [i] : []));
+  const flushes = flushesWithWork(entries).filter((i) => i >= first);
   const points = Array.from({ length: count }, (_, i): CrashPoint => {
     const place = random();
     const flush = flushes[Math.floor(random() * flushes.length)] ?? entries.length;
@@ -39,6 +39,18 @@ export function plan(entries: readonly LogEntry[], first: number, count: number,
   });
   points.push({ entries: entries.length, fate: 'none' });
   return points.toSorted((a, b) => a.entries - b.entries);
+}
+
+/** Indices of the flushes that had something to make stable. */
+function flushesWithWork(entries: readonly LogEntry[]): number[] {
+  let changes = 0;
+  return entries.flatMap((entry, i) => {
+    if (isChange(entry)) changes++;
+    if (entry.kind !== 'flush') return [];
+    const worked = changes > 0;
+    changes = 0;
+    return worked ? [i] : [];
+  });
 }
 
 /** Makes images of a disk for points of its log, one after the other in its order. */
