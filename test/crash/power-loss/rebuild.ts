@@ -23,18 +23,18 @@ export interface CrashPoint {
  */
 const PIECE_SECTORS: Readonly<Record<FilesystemName, number>> = { ext4: 8, xfs: 1, btrfs: 8 };
 
-/** Parts of the crashes fall right behind a flush, where whoever waited for it goes on, and right before one, where most is at stake. */
-const BEHIND_FLUSH = 0.2;
-const BEFORE_FLUSH = 0.4;
+/** Where crashes fall, in turn: right behind a flush, where whoever waited for it goes on; right before one, where most is at stake; anywhere. */
+const PLACES = ['behind a flush', 'before a flush', 'anywhere', 'before a flush', 'anywhere'] as const;
 
 /** Points spread over the log from `first` on, in its order, and its end. */
 export function plan(entries: readonly LogEntry[], first: number, count: number, random: () => number): CrashPoint[] {
   const flushes = flushesWithWork(entries).filter((i) => i >= first);
   const points = Array.from({ length: count }, (_, i): CrashPoint => {
-    const place = random();
     const flush = flushes[Math.floor(random() * flushes.length)] ?? entries.length;
     const anywhere = first + 1 + Math.floor(random() * (entries.length - first));
-    const at = place < BEHIND_FLUSH ? flush + 1 : place < BEHIND_FLUSH + BEFORE_FLUSH ? flush : anywhere;
+    // Every fate comes to every place.
+    const place = PLACES[(i + Math.floor(i / PLACES.length)) % PLACES.length];
+    const at = place === 'behind a flush' ? flush + 1 : place === 'before a flush' ? flush : anywhere;
     return { entries: Math.min(at, entries.length), fate: FATES[i % FATES.length] ?? 'none' };
   });
   points.push({ entries: entries.length, fate: 'none' });
