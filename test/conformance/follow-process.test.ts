@@ -22,6 +22,8 @@ test(`every record once, in order, across ${ROTATIONS} rotations and trims`, asy
     if (code !== 0) ended.abort(new Error(`the writer ended with exit code ${code}`));
   });
   const reader = await JournalReader.open(directory);
+  // It waits for this process as long as that runs.
+  process.on('exit', () => writer.kill());
   let next = 0;
   let reported = 0;
   for await (const { end, payload } of reader.follow({ from: 4096, signal: ended.signal })) {

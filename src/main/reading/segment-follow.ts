@@ -52,7 +52,7 @@ class MovingEnd {
   #judgeMs = JUDGE_MS_MIN;
   #judgeAt = 0;
   #glance: Uint8Array | undefined;
-  #damage: JournalError | undefined;
+  #damage: { readonly error: JournalError; readonly seenAs: Stop['kind'] } | undefined;
 
   constructor(directory: SegmentDirectory, cursor: SegmentCursor, pollMs: number, signal: AbortSignal | undefined) {
     this.#directory = directory;
@@ -63,12 +63,15 @@ class MovingEnd {
 
   moved(): void {
     this.#waitMs = POLL_MS_MIN;
+    this.#damage = undefined;
   }
 
   /** Resolves when another look at the cursor's position may find a frame. */
   async wait(stop: Stop): Promise<void> {
     this.#arrive();
-    if (this.#damage !== undefined) throw this.#damage;
+    // A file that is gone is no second sight of damage in it: it may have been trimmed.
+    if (this.#damage?.seenAs === stop.kind) throw this.#damage.error;
+    this.#damage = undefined;
     for (;;) {
       await this.#sleep();
       if (performance.now() >= this.#judgeAt) return this.#judge(stop);
@@ -110,7 +113,7 @@ class MovingEnd {
     const verdict = await judge(this.#directory, this.#cursor, stop);
     // The name may lead to another file by now, or later.
     await this.#cursor.leave();
-    if (verdict.kind === 'corrupt') this.#damage = verdict.error;
+    if (verdict.kind === 'corrupt') this.#damage = { error: verdict.error, seenAs: stop.kind };
     this.#judgeMs = Math.min(this.#judgeMs * 2, JUDGE_MS_MAX);
     this.#judgeAt = performance.now() + this.#judgeMs;
   }

@@ -15,8 +15,11 @@ export class Scout {
     this.cursor = new SegmentCursor(directory, position);
   }
 
-  /** Reads on until more than what is below `lsn` is proven durable; or tells why there is no more to read. */
+  /** Reads on until more than what is below `lsn`, a frame's start that the reader has reached, is proven durable; or tells why there is no more to read. */
   async prove(lsn: number): Promise<Stop | undefined> {
+    const { geometry } = this.#directory.format;
+    // What proved more than it had read itself let the reader overtake it: the segment where it stands may be trimmed by now.
+    if (geometry.baseOf(this.cursor.position) < geometry.baseOf(lsn)) this.cursor.seek(lsn);
     while (this.#directory.provenLsn <= lsn) {
       if (await this.#takeFooter()) continue;
       const step = await this.cursor.next();
