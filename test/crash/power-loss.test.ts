@@ -12,7 +12,7 @@ import { inMountNamespace, noLoopDevices, skip, usableBackends } from '../fault/
 import { noFaultfs } from '../faultfs/faultfs.js';
 import { segments } from '../internals.js';
 import type { Cheat } from '../programs/power-writer.js';
-import { nameOf, randomOf } from '../programs/records.js';
+import { nameOf, randomOf, REPLACED_BYTES } from '../programs/records.js';
 import type { ReplacerTask } from '../programs/replacer.js';
 import { LONG, schedulerOf } from '../support.js';
 import { Journal } from 'tidemark';
@@ -194,8 +194,6 @@ async function cheatingJournal(filesystem: FilesystemName, cheat: Cheat, backend
 // ---- the variants ------------------------------------------------------------------------------------------------------
 
 const FILESYSTEMS: readonly FilesystemName[] = ['ext4', 'xfs', 'btrfs'];
-/** As many bytes as the program that replaces files writes. */
-const REPLACED_BYTES = 10_001;
 
 const reason = noFaultfs() ?? noLoopDevices();
 if (reason !== undefined) skip('all tests of power loss', reason);

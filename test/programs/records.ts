@@ -12,6 +12,9 @@ const NAME_BYTES = 12;
 /** Odd sizes, so that frames lie at every offset of a sector. */
 const RECORD_BYTES_MAX = 400;
 
+/** Length of the files that `replacer.ts` writes: more than a block, and not whole ones. */
+export const REPLACED_BYTES = 10_001;
+
 /** A small mixing function (splitmix32): the same numbers everywhere for the same seed. */
 export function mix(seed: number): number {
   let z = (seed + 0x9e3779b9) | 0;

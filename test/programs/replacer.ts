@@ -2,7 +2,7 @@
 import { renameSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { segments } from '../internals.js';
-import { recordOf } from './records.js';
+import { recordOf, REPLACED_BYTES } from './records.js';
 import { taskOf } from './report.js';
 import type { Cheat } from './power-writer.js';
 
@@ -12,8 +12,6 @@ export interface ReplacerTask {
   readonly cheat?: Cheat;
 }
 
-/** More than a block, and not whole ones. */
-export const REPLACED_BYTES = 10_001;
 const CONTROL = 3;
 
 const { path, times, cheat } = taskOf() as ReplacerTask;

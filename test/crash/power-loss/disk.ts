@@ -2,7 +2,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, openSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { FaultyDirectory, type Rule } from '../../faultfs/faultfs.js';
+import { FaultyDirectory } from '../../faultfs/faultfs.js';
 import { until } from '../../fault/tools.js';
 
 export type FilesystemName = 'ext4' | 'xfs' | 'btrfs';
@@ -64,8 +64,6 @@ export interface DiskOptions {
   readonly sectorBytes?: 512 | 4096;
   /** The loop device hands writes on as they come, several at a time, each after up to so many milliseconds. */
   readonly jitterMs?: number;
-  /** The disk says that it has flushed, and has not. */
-  readonly lies?: boolean;
   /** An image to begin with, instead of an empty filesystem. */
   readonly image?: string;
 }
@@ -116,7 +114,7 @@ export class LoggedDisk {
     await copyImage(disk, this.before);
   }
 
-  /** Adds a mark to the log. A program can do the same by writing a line `mark <text>` to this file. */
+  /** The file to which a program writes a line `mark <text>` to add a mark to the log. */
   get control(): string {
     return this.#faulty.control;
   }
@@ -129,7 +127,7 @@ export class LoggedDisk {
   }
 
   async #mountLogged(): Promise<void> {
-    const { filesystem, sectorBytes, jitterMs, lies } = this.options;
+    const { filesystem, sectorBytes, jitterMs } = this.options;
     const loop = await run('losetup', '--find', '--show', ...(jitterMs === undefined ? [] : ['--direct-io=on']), ...(sectorBytes === undefined ? [] : ['--sector-size', String(sectorBytes)]), join(this.#faulty.mount, 'disk'));
     try {
       await run('mount', '-t', filesystem, ...(MOUNT_OPTIONS[filesystem].length === 0 ? [] : ['-o', MOUNT_OPTIONS[filesystem].join(',')]), loop, this.mount);
@@ -137,10 +135,7 @@ export class LoggedDisk {
       // Detached now, it goes away with the mount.
       await run('losetup', '--detach', loop);
     }
-    const rules: Rule[] = [];
-    if (jitterMs !== undefined) rules.push({ op: 'write', path: '/disk', jitter: jitterMs });
-    if (lies === true) rules.push({ op: 'fsync', path: '/disk', lie: 1 });
-    for (const rule of rules) this.#faulty.add(rule);
+    if (jitterMs !== undefined) this.#faulty.add({ op: 'write', path: '/disk', jitter: jitterMs });
   }
 }
 
