@@ -41,7 +41,7 @@ export class DedicatedWorker {
     const { role, sqpoll, ringEntries, team } = options;
     const task: StartWriterTask = { role, port: port2, sqpoll, ringEntries, team };
     try {
-      const outcome = await runTask<WriterStarted>(pool, task, [port2], () => undefined);
+      const outcome = await runTask<Outcome<WriterStarted>>(pool, task, [port2], () => undefined);
       return new DedicatedWorker(options, pool, port1, valueOf(outcome));
     } catch (error) {
       port1.close();

@@ -3,13 +3,15 @@
  *
  * It starts nothing before it is needed: the writer threads with the first journal, file workers with the first file task.
  */
-import PQueue from 'p-queue';
-import type { Piscina } from 'piscina';
 import { JournalError, NotSupportedError } from '../platform/errors.js';
-import { valueOf, type BackendKind, type FileTask, type Sealing } from '../workers/protocol/messages.js';
+import type { BackendKind, FileTask, Sealing } from '../workers/protocol/messages.js';
 import { TEAM_BYTES } from '../workers/write-team.js';
 import type { DedicatedWorker, DedicatedWorkerOptions } from './dedicated-worker.js';
 import { report } from './diagnostics.js';
+import { Caller } from './files/caller.js';
+import { filesOf, type Files } from './files/files.js';
+import type { OpenHandle } from './files/handle.js';
+import { Lanes, type LaneName, type LaneOptions } from './lanes.js';
 import { boolean, checkKeys, fail, integer, oneOf, powerOfTwo } from './options.js';
 
 export interface IoSchedulerOptions {
@@ -27,8 +29,10 @@ export interface IoSchedulerOptions {
    * it with several writes at a time. Default 2.
    */
   readonly writers?: number;
-  /** Threads for file tasks (opening, recovery, closing), from 1 to 64. Default 2. */
+  /** Threads for file operations, and for opening, recovering and closing journals, from 1 to 64. Default 4. */
   readonly fileWorkers?: number;
+  /** How the lanes share those threads. Journals use the lane `urgent`. */
+  readonly lanes?: Readonly<Partial<Record<LaneName, LaneOptions>>>;
   /** Where the worker script lies, for bundlers that move it. Default: beside this package's own files. */
   readonly workerUrl?: URL | string;
 }
@@ -45,7 +49,7 @@ export interface Backend {
 }
 
 const BACKENDS = ['auto', 'io_uring', 'blocking'] as const;
-const OPTIONS = ['backend', 'sqpoll', 'ringEntries', 'writers', 'fileWorkers', 'workerUrl'] as const;
+const OPTIONS = ['backend', 'sqpoll', 'ringEntries', 'writers', 'fileWorkers', 'lanes', 'workerUrl'] as const;
 
 /** A journal's place on a writer thread. */
 export interface WriterSeat {
@@ -73,14 +77,15 @@ export class IoScheduler {
   readonly #sqpoll: boolean;
   readonly #ringEntries: number;
   readonly #writersMax: number;
-  readonly #fileWorkers: number;
   readonly #workerUrl: URL;
   #backend: Promise<Backend> | undefined;
   readonly #writers: Writer[] = [];
   /** The blocking writers help each other through it. */
   readonly #team = new SharedArrayBuffer(TEAM_BYTES);
-  #filePool: Piscina | undefined;
-  readonly #fileLane: PQueue;
+  readonly #lanes: Lanes;
+  #files: Files | undefined;
+  /** Open files that their users have not closed. */
+  readonly #handles = new Set<OpenHandle>();
   #closing: Promise<void> | undefined;
 
   constructor(options: IoSchedulerOptions = {}) {
@@ -89,9 +94,8 @@ export class IoScheduler {
     this.#sqpoll = boolean('sqpoll', options.sqpoll, false);
     this.#ringEntries = powerOfTwo('ringEntries', options.ringEntries, 128, 16, 4096);
     this.#writersMax = integer('writers', options.writers, 2, 1, 64);
-    this.#fileWorkers = integer('fileWorkers', options.fileWorkers, 2, 1, 64);
     this.#workerUrl = workerUrl(options.workerUrl);
-    this.#fileLane = new PQueue({ concurrency: this.#fileWorkers });
+    this.#lanes = new Lanes(this.#workerUrl, integer('fileWorkers', options.fileWorkers, 4, 1, 64), options.lanes ?? {});
   }
 
   /** Starts the writers if need be and tells which backend serves. Rejects when the one asked for is not available. */
@@ -105,16 +109,22 @@ export class IoScheduler {
     return this.#backend;
   }
 
-  /** Runs a task on a file worker. */
-  async runFileTask<T>(task: FileTask): Promise<T> {
-    const { createPool, runTask } = await import('./worker-pool.js');
-    const outcome = await this.#fileLane.add(() => {
-      const pool = (this.#filePool ??= createPool(this.#workerUrl, this.#fileWorkers));
-      return runTask<T>(pool, task, [], () => {
-        this.#filePool = undefined;
-      });
-    });
-    return valueOf(outcome);
+  /** File operations on the threads of this scheduler. */
+  get files(): Files {
+    this.#files ??= filesOf(new Caller({ lanes: this.#lanes, handles: this.#handles, checkOpen: () => {
+      this.#checkOpen();
+    } }));
+    return this.#files;
+  }
+
+  /** How many file operations wait, and how many threads work for them, by lane. */
+  fileStats(): ReturnType<Lanes['stats']> {
+    return this.#lanes.stats();
+  }
+
+  /** Runs a journal's task on a file worker. */
+  runFileTask<T>(task: FileTask): Promise<T> {
+    return this.#lanes.call(task.role, [task], { lane: 'urgent' }) as Promise<T>;
   }
 
   /** Gives a journal its place on the writer thread with the fewest of them. `helped`: other threads write for it too. */
@@ -143,10 +153,9 @@ export class IoScheduler {
 
   async #shutDown(): Promise<void> {
     await Promise.allSettled(this.#writers.flatMap(({ tenants }) => [...tenants].map((tenant) => tenant.close())));
-    await this.#fileLane.onIdle();
+    await Promise.allSettled([...this.#handles].map((handle) => handle.close()));
+    await this.#lanes.close();
     for (const { worker } of this.#writers.splice(0)) await worker.then((started) => started.shutDown()).catch(() => undefined);
-    const pool = this.#filePool;
-    if (pool !== undefined) await (await import('./worker-pool.js')).destroyPool(pool);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

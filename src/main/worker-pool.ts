@@ -3,7 +3,7 @@ import type { MessagePort } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import { JournalError } from '../platform/errors.js';
 import { ThreadStart } from '../platform/thread-start.js';
-import type { Outcome, WorkerTask } from '../workers/protocol/messages.js';
+import type { WorkerTask } from '../workers/protocol/messages.js';
 import { endAtExit } from './at-exit.js';
 
 /** The pools of this thread that were not destroyed. */
@@ -45,8 +45,8 @@ export function createPool(workerUrl: URL, threads: number): Piscina {
  * A pool whose last thread ends before it has even taken its task would keep the task for ever; such a pool is destroyed,
  * and `lost` called.
  */
-export async function runTask<T>(pool: Piscina, task: WorkerTask, transferList: MessagePort[], lost: () => void): Promise<Outcome<T>> {
-  const running = pool.run(task, { transferList }) as Promise<Outcome<T>>;
+export async function runTask<T>(pool: Piscina, task: WorkerTask, transferList: readonly (MessagePort | ArrayBuffer)[], lost: () => void): Promise<T> {
+  const running = pool.run(task, { transferList: [...transferList] }) as Promise<T>;
   const watched = [...pool.threads];
   const onExit = (): void => {
     if (pool.threads.length > 0 || pool.queueSize === 0) return;

@@ -105,6 +105,27 @@ export class JournalError extends TidemarkError {
   }
 }
 
+export type OperationErrorCode =
+  | 'TIDEMARK_ABORTED'
+  | 'TIDEMARK_CLOSED'
+  | 'TIDEMARK_OUTSIDE_ROOT'
+  | 'TIDEMARK_QUEUE_FULL'
+  | 'TIDEMARK_TIMEOUT';
+
+/** A file operation that was not done, or given up, for a reason that is not the system's. */
+export class OperationError extends TidemarkError {
+  declare readonly code: OperationErrorCode;
+  readonly path: string | undefined;
+  /** `TIDEMARK_TIMEOUT`: a thread had begun it, so it may have taken effect, or still do so. */
+  readonly begun: boolean | undefined;
+
+  constructor(code: OperationErrorCode, message: string, detail: { path?: string; begun?: boolean } = {}) {
+    super(code, message);
+    this.path = detail.path;
+    this.begun = detail.begun;
+  }
+}
+
 /** A broken promise of this library to itself: a bug here, never bad input. */
 export class InternalError extends TidemarkError {
   constructor(message: string) {
@@ -119,7 +140,7 @@ export function assert(condition: unknown, message: string): asserts condition {
 
 /** An error as a plain object, for the way between threads (structured clone drops `code` and the class). */
 export interface WireError {
-  readonly family: 'io' | 'journal' | 'notSupported' | 'argument' | 'internal' | 'other';
+  readonly family: 'io' | 'journal' | 'operation' | 'notSupported' | 'argument' | 'internal' | 'other';
   readonly message: string;
   readonly stack: string | undefined;
   readonly fields: Readonly<Record<string, unknown>>;
@@ -129,6 +150,7 @@ export interface WireError {
 const FAMILIES = {
   io: IoError,
   journal: JournalError,
+  operation: OperationError,
   notSupported: NotSupportedError,
   argument: InvalidArgumentError,
   internal: InternalError,
@@ -141,6 +163,7 @@ export function toWire(error: unknown): WireError {
   }
   const family = error instanceof IoError ? 'io'
     : error instanceof JournalError ? 'journal'
+    : error instanceof OperationError ? 'operation'
     : error instanceof NotSupportedError ? 'notSupported'
     : error instanceof InvalidArgumentError ? 'argument'
     : error instanceof InternalError ? 'internal'

@@ -4,6 +4,19 @@
  * Each platform implements it in `platform/<os>/` under the same file names; `select.ts` chooses.
  * The calls in {@link Files} block, so they are for worker threads only.
  */
+import type { AttributeCalls } from './interface/attributes.js';
+import type { CopyCalls } from './interface/copy.js';
+import type { DeviceCalls } from './interface/device.js';
+import type { DirectoryCalls } from './interface/directories.js';
+import type { HintCalls } from './interface/hints.js';
+import type { MetadataCalls } from './interface/metadata.js';
+import type { NameCalls } from './interface/names.js';
+import type { OwnershipCalls } from './interface/ownership.js';
+import type { SpaceCalls } from './interface/space.js';
+import type { SpecialCalls } from './interface/special.js';
+import type { TransferCalls } from './interface/transfer.js';
+import type { PlaceCalls } from './interface/places.js';
+
 /** Where direct IO may start and how long it may be, or why there is none. */
 export type DirectIo =
   | { readonly available: true; readonly offsetAlignment: number; readonly memoryAlignment: number }
@@ -40,6 +53,12 @@ export interface OpenFlags {
   readonly noFollow?: boolean;
   readonly directory?: boolean;
   readonly truncate?: boolean;
+  /** Writes go to the end, wherever that is by then (`O_APPEND`). */
+  readonly append?: boolean;
+  /** Reading is not asked for. Together with `write`. */
+  readonly writeOnly?: boolean;
+  /** Neither reads nor writes: only names what lies there, for other calls (`O_PATH`). */
+  readonly pathOnly?: boolean;
   /** Permission bits of a file that is created. */
   readonly mode?: number;
 }
@@ -175,12 +194,26 @@ export interface Supports {
   readonly directorySync: boolean;
   readonly exclusiveLock: boolean;
   readonly advise: readonly Advice[];
+  /** Why a file operation does not exist on this platform, by its name. What a filesystem lacks shows when it is tried. */
+  readonly missingOperations: Readonly<Record<string, string>>;
 }
 
 export interface Platform {
   readonly name: string;
   readonly supports: Supports;
   readonly files: Files;
+  readonly places: PlaceCalls;
+  readonly attributes: AttributeCalls;
+  readonly copy: CopyCalls;
+  readonly device: DeviceCalls;
+  readonly directories: DirectoryCalls;
+  readonly hints: HintCalls;
+  readonly metadata: MetadataCalls;
+  readonly names: NameCalls;
+  readonly ownership: OwnershipCalls;
+  readonly space: SpaceCalls;
+  readonly special: SpecialCalls;
+  readonly transfer: TransferCalls;
   readonly threads: Threads;
   /** Sets up an io_uring; throws {@link NotSupportedError} or an `IoError` that says why there is none. */
   createRing(options: RingOptions): Ring;

@@ -1,61 +1,22 @@
 /**
  * What every worker thread of this library runs. Piscina calls the default export once per task:
- * a writer's task starts its loop and returns, a file task does its operation and returns.
+ * a writer's task starts its loop and returns, a task of operations does them and returns what they answered.
  */
 import { expose } from 'comlink';
-import { inFile } from '../platform/errno.js';
 import { selectPlatform } from '../platform/select.js';
 import { announceLoaded } from '../platform/thread-start.js';
 import type { Platform } from '../platform/platform.js';
 import { BlockingWriter } from './blocking-writer.js';
-import { closeFileJournal, openFileJournal } from './file-layout/open.js';
-import { repairFileJournal } from './file-layout/repair.js';
+import { runOperations } from './operations.js';
 import { endpointOf } from './protocol/endpoint.js';
 import { outcomeOf, type Outcome, type StartWriterTask, type WorkerTask, type WriterControl, type WriterStarted } from './protocol/messages.js';
-import { closeSegments, closeUnlocked, trimSegments } from './segment-layout/directory.js';
-import { openSegmentsJournal } from './segment-layout/open.js';
-import { prepareSegment } from './segment-layout/prepare.js';
-import { repairSegmentsJournal } from './segment-layout/repair.js';
 import { RingOwner } from './ring-owner.js';
 
 // In a turn of its own: what loads this module has work to finish when it is evaluated.
 setImmediate(announceLoaded);
 
-export default function run(task: WorkerTask): Promise<Outcome<unknown>> {
-  return outcomeOf(() => {
-    const platform = selectPlatform();
-    return 'path' in task ? inFile(task.path, () => perform(platform, task)) : perform(platform, task);
-  });
-}
-
-function perform(platform: Platform, task: WorkerTask): unknown {
-  switch (task.role) {
-    case 'ring-owner':
-    case 'blocking-writer':
-      return startWriter(platform, task);
-    case 'open-file':
-      return openFileJournal(platform.files, task);
-    case 'close-file':
-      closeFileJournal(platform.files, task);
-      return undefined;
-    case 'open-segments':
-      return openSegmentsJournal(platform.files, task);
-    case 'prepare-segment':
-      return prepareSegment(platform.files, task);
-    case 'trim-segments':
-      return trimSegments(platform.files, task);
-    case 'close-segments':
-      closeSegments(platform.files, task);
-      return undefined;
-    case 'close-descriptor':
-      closeUnlocked(platform.files, task.descriptor);
-      return undefined;
-    case 'repair':
-      return task.layout === 'file' ? repairFileJournal(platform.files, task) : repairSegmentsJournal(platform.files, task);
-    case 'advise':
-      platform.files.advise(task.descriptor, task.offset, task.bytes, task.advice);
-      return undefined;
-  }
+export default function run(task: WorkerTask): Promise<Outcome<unknown> | Outcome<unknown>[]> {
+  return task.role === 'operations' ? runOperations(task) : outcomeOf(() => startWriter(selectPlatform(), task));
 }
 
 function startWriter(platform: Platform, task: StartWriterTask): WriterStarted {

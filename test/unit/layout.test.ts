@@ -10,7 +10,8 @@ import { temporaryDirectory } from '../support.js';
 
 const dist = new URL('../../../dist/platform/linux/', import.meta.url);
 const abi = (await import(new URL('io-uring-abi.js', dist).href)) as typeof AbiModule;
-const { O_DIRECT, STATX } = (await import(new URL('files.js', dist).href)) as typeof FilesModule;
+const { STATX } = (await import(new URL('files.js', dist).href)) as typeof FilesModule;
+const { O_DIRECT } = (await import(new URL('open-flags.js', dist).href)) as typeof import('../../dist/platform/linux/open-flags.js');
 
 const test = suite('layouts of kernel structures');
 const program = join(temporaryDirectory(), 'layout');

@@ -4,30 +4,14 @@ import { assert, NotSupportedError } from '../errors.js';
 import { EAGAIN, EINTR, EIO, ELOOP, ENOSYS, EOPNOTSUPP, fromNodeError, ioError, notAFile } from '../errno.js';
 import { lastErrno, native, NativeMemory } from '../ffi.js';
 import type { Advice, DirectIo, Files, FileStatus, Filesystem, LockHolder, OpenFlags } from '../platform.js';
+import { check, patiently, RETRIES_MAX } from './calls.js';
+import { AT_EMPTY_PATH, O_DIRECT, openBits } from './open-flags.js';
 
-const O_RDONLY = 0o0;
-const O_RDWR = 0o2;
-const O_CREAT = 0o100;
-const O_EXCL = 0o200;
-const O_TRUNC = 0o1000;
-const O_NONBLOCK = 0o4000;
-const O_DSYNC = 0o10000;
-const O_CLOEXEC = 0o2000000;
-/** `O_DIRECT` differs between processor families (asm-generic/fcntl.h, arch/arm*). */
-const armFlags = process.arch === 'arm' || process.arch === 'arm64';
-export const O_DIRECT = armFlags ? 0o200000 : 0o40000;
-const O_DIRECTORY = armFlags ? 0o40000 : 0o200000;
-const O_NOFOLLOW = armFlags ? 0o100000 : 0o400000;
-
-const AT_EMPTY_PATH = 0x1000;
 const F_GETFL = 3;
 const F_SETFL = 4;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
 const LOCK_UN = 8;
-
-/** A transfer that makes no progress this often in a row is an error (EINTR, EAGAIN, zero bytes). */
-const RETRIES_MAX = 100;
 
 const c = {
   open: native('open', 'int', ['str', 'int', 'uint32_t']),
@@ -92,17 +76,8 @@ const ADVICE: Readonly<Record<Advice, number>> = {
   noReuse: 5,
 };
 
-function check(result: number, syscall: string, path?: string): number {
-  if (result < 0) throw ioError(lastErrno(), syscall, path);
-  return result;
-}
-
 function open(path: string, flags: OpenFlags): number {
-  // O_NONBLOCK: opening a FIFO must not wait for a peer; it means nothing for a regular file.
-  const bits = (flags.write ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK
-    | (flags.create === true ? O_CREAT : 0) | (flags.exclusive === true ? O_EXCL : 0)
-    | (flags.truncate === true ? O_TRUNC : 0) | (flags.direct === true ? O_DIRECT : 0) | (flags.dsync === true ? O_DSYNC : 0)
-    | (flags.noFollow === true ? O_NOFOLLOW : 0) | (flags.directory === true ? O_DIRECTORY : 0);
+  const bits = openBits(flags);
   for (let attempt = 0; ; attempt++) {
     const descriptor = c.open(path, bits, flags.mode ?? 0o600);
     if (descriptor >= 0) return descriptor;
@@ -175,15 +150,6 @@ function syncDirectory(path: string): void {
     check(c.fsync(descriptor), 'fsync', path);
   } finally {
     c.close(descriptor);
-  }
-}
-
-/** Repeats a call that signals interrupt, such as those of a profiler; answers the error number that is left, or 0. */
-function patiently(call: () => number): number {
-  for (let attempt = 0; ; attempt++) {
-    if (call() === 0) return 0;
-    const errno = lastErrno();
-    if (errno !== EINTR || attempt >= RETRIES_MAX) return errno;
   }
 }
 

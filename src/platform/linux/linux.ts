@@ -3,6 +3,18 @@ import type { Platform } from '../platform.js';
 import { createPipe } from './pipe.js';
 import { files } from './files.js';
 import { IoUringRing, releaseRing } from './io-uring.js';
+import { attributes } from './attributes.js';
+import { copy } from './copy.js';
+import { device } from './device.js';
+import { directories } from './directories.js';
+import { hints } from './hints.js';
+import { metadata } from './metadata.js';
+import { names } from './names.js';
+import { ownership } from './ownership.js';
+import { space } from './space.js';
+import { special } from './special.js';
+import { transfer } from './transfer.js';
+import { places } from './places.js';
 import { threads } from './threads.js';
 
 export const linux: Platform = {
@@ -14,8 +26,21 @@ export const linux: Platform = {
     directorySync: true,
     exclusiveLock: true,
     advise: ['normal', 'sequential', 'random', 'willNeed', 'dontNeed', 'noReuse'],
+    missingOperations: {},
   },
   files,
+  attributes,
+  copy,
+  device,
+  directories,
+  hints,
+  metadata,
+  names,
+  ownership,
+  space,
+  special,
+  transfer,
+  places,
   threads,
   createRing: (options) => IoUringRing.create(options),
   releaseRing,

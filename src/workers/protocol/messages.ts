@@ -2,6 +2,7 @@
 import type { Advice, RingRemains } from '../../platform/platform.js';
 import { fromWire, toWire, type WireError } from '../../platform/errors.js';
 import type { SharedLogBuffer } from './log-buffer.js';
+import type { OperationsTask } from './operation.js';
 
 export type BackendKind = 'io_uring' | 'blocking';
 
@@ -356,7 +357,7 @@ export type FileTask =
   | RepairTask
   | OpenFileTask | CloseFileTask | AdviseTask
   | OpenSegmentsTask | PrepareSegmentTask | TrimSegmentsTask | CloseDescriptorTask | CloseSegmentsTask;
-export type WorkerTask = FileTask | StartWriterTask;
+export type WorkerTask = OperationsTask | StartWriterTask;
 
 /** An answer that keeps the class and code of an error on its way between threads. */
 export type Outcome<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: WireError };

@@ -1,0 +1,154 @@
+/** From a method of `files` to a worker and back: checks what all operations have in common, and keeps handles open meanwhile. */
+import { resolve as resolvePath } from 'node:path';
+import type { ArgumentsOf, OperationName, ResultOf } from '../../workers/files/operations.js';
+import type { OpenFile, Place } from '../../workers/protocol/operation.js';
+import type { CallOptions, LaneName, Lanes } from '../lanes.js';
+import { LANES } from '../lanes.js';
+import * as check from '../options.js';
+import type { DirectoryHandle } from './directory-handle.js';
+import { FileHandle } from './file-handle.js';
+import { OpenHandle } from './handle.js';
+
+/** What every operation takes. */
+export interface OperationOptions {
+  /** Who goes first: `urgent`, `normal` or `bulk`. Default `normal`. */
+  readonly lane?: LaneName;
+  /**
+   * Milliseconds, from 1 to 2^31 - 1, from the call on, after which it rejects with `TIDEMARK_TIMEOUT`. One that has begun is
+   * asked to stop; where a system call holds it, it may still take effect, and its thread is free when that returns. Default:
+   * none.
+   */
+  readonly timeoutMs?: number;
+  /**
+   * Rejects with the signal's reason. An operation that waits in its lane is taken out at once; one that runs stops where it
+   * can do so in good order, or resolves when it was done by then: after it has settled, nothing of it goes on.
+   */
+  readonly signal?: AbortSignal;
+}
+
+/** The keys of {@link OperationOptions}, for the check of a method that has options of its own. */
+export const OPERATION_OPTIONS = ['lane', 'timeoutMs', 'signal'] as const;
+
+const TIMEOUT_MS_MAX = 2 ** 31 - 1;
+
+/** A name, as a method got it. */
+export interface NamedPlace {
+  readonly path: string;
+  readonly root: DirectoryHandle | undefined;
+}
+
+export type MainTarget = NamedPlace | FileHandle | DirectoryHandle;
+
+/** What may stand for an argument of an operation on this side: handles for what is open. */
+type Sent<T> = T extends OpenFile ? T | OpenHandle : T extends Place ? T | NamedPlace : T;
+type SentAll<Args extends readonly unknown[]> = { readonly [Index in keyof Args]: Sent<Args[Index]> };
+
+/** What a scheduler lends to its file operations. */
+export interface CallerHost {
+  readonly lanes: Lanes;
+  /** Open files and directories that their users have not closed. */
+  readonly handles: Set<OpenHandle>;
+  /** Throws when the scheduler is closed. */
+  readonly checkOpen: () => void;
+}
+
+export class Caller {
+  readonly #host: CallerHost;
+  /** Every path lies below it. */
+  readonly #root: DirectoryHandle | undefined;
+
+  constructor(host: CallerHost, root?: DirectoryHandle) {
+    this.#host = host;
+    this.#root = root;
+  }
+
+  /** The same, with every path below a directory. */
+  below(root: DirectoryHandle): Caller {
+    return new Caller(this.#host, root);
+  }
+
+  /** Runs an operation on a worker. Handles among the arguments stay open until it has settled there. */
+  async run<Name extends OperationName>(
+    name: Name,
+    args: SentAll<ArgumentsOf<Name>>,
+    options: OperationOptions = {},
+    how: Pick<CallOptions, 'together' | 'onProgress'> & { readonly discard?: (value: ResultOf<Name>) => void } = {},
+  ): Promise<ResultOf<Name>> {
+    const { lane, timeoutMs, signal } = options;
+    const callOptions: CallOptions = {
+      lane: check.oneOf('lane', lane, 'normal', LANES),
+      timeoutMs: timeoutMs === undefined ? undefined : check.integer('timeoutMs', timeoutMs, 0, 1, TIMEOUT_MS_MAX),
+      signal: check.signal('signal', signal),
+      together: how.together,
+      onProgress: how.onProgress,
+      discard: how.discard as CallOptions['discard'],
+    };
+    this.#host.checkOpen();
+    const used = args.flatMap(handlesOf);
+    for (const [index, handle] of used.entries()) {
+      try {
+        handle.enter();
+      } catch (error) {
+        for (const entered of used.slice(0, index)) entered.leave();
+        throw error;
+      }
+    }
+    return this.#host.lanes.call(name, args.map(travelling), callOptions, () => {
+      for (const handle of used) handle.leave();
+    }) as Promise<ResultOf<Name>>;
+  }
+
+  /** A path argument. Relative ones are resolved now: the working directory may be another one when the worker gets it. */
+  place(argument: string, value: unknown): NamedPlace {
+    const path = check.path(argument, value);
+    return this.#root === undefined ? { path: resolvePath(path), root: undefined } : { path, root: this.#root };
+  }
+
+  /** A path or an open file. */
+  target(argument: string, value: unknown): MainTarget {
+    if (value instanceof OpenHandle) return value as FileHandle | DirectoryHandle;
+    if (typeof value !== 'string') check.fail(argument, 'a path or a FileHandle', value);
+    return this.place(argument, value);
+  }
+
+  /** An open file. */
+  handle(argument: string, value: unknown): FileHandle {
+    if (!(value instanceof FileHandle)) check.fail(argument, 'a FileHandle', value);
+    return value;
+  }
+
+  /** Remembers a handle until it is closed: the scheduler closes those that are left. */
+  remember<Handle extends OpenHandle>(handle: Handle): Handle {
+    this.#host.handles.add(handle);
+    return handle;
+  }
+
+  /** Closes the descriptor of a handle that this thread opened. */
+  readonly release = async (handle: OpenHandle): Promise<void> => {
+    this.#host.handles.delete(handle);
+    await this.#host.lanes.call('closeDescriptor', [handle.file], { lane: 'urgent' });
+  };
+
+  /** Takes options apart: unknown ones are refused. */
+  options<Options extends object>(value: Options | undefined, own: readonly (keyof Options & string)[]): Partial<Options> {
+    if (value === undefined) return {};
+    check.checkKeys('options', value, [...own, ...OPERATION_OPTIONS]);
+    return value;
+  }
+}
+
+function handlesOf(value: unknown): OpenHandle[] {
+  if (value instanceof OpenHandle) return [value];
+  if (Array.isArray(value)) return value.flatMap(handlesOf);
+  const root = typeof value === 'object' && value !== null && 'root' in value ? value.root : undefined;
+  return root instanceof OpenHandle ? [root] : [];
+}
+
+/** A handle travels as its descriptor. */
+function travelling(value: unknown): unknown {
+  if (value instanceof OpenHandle) return value.file;
+  if (Array.isArray(value)) return value.map(travelling);
+  if (typeof value === 'object' && value !== null && 'root' in value && value.root instanceof OpenHandle) return { ...value, root: value.root.file.descriptor };
+  return value;
+}
+

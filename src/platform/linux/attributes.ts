@@ -1,0 +1,3 @@
+import type { AttributeCalls } from '../interface/attributes.js';
+
+export const attributes: AttributeCalls = {};

@@ -1,0 +1,3 @@
+import type { CopyCalls } from '../interface/copy.js';
+
+export const copy: CopyCalls = {};

@@ -1,0 +1,3 @@
+import type { DeviceCalls } from '../interface/device.js';
+
+export const device: DeviceCalls = {};

@@ -1,0 +1,3 @@
+import type { DirectoryCalls } from '../interface/directories.js';
+
+export const directories: DirectoryCalls = {};

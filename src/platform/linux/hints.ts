@@ -1,0 +1,3 @@
+import type { HintCalls } from '../interface/hints.js';
+
+export const hints: HintCalls = {};

@@ -1,0 +1,3 @@
+import type { MetadataCalls } from '../interface/metadata.js';
+
+export const metadata: MetadataCalls = {};

@@ -1,0 +1,3 @@
+import type { NameCalls } from '../interface/names.js';
+
+export const names: NameCalls = {};

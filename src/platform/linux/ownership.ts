@@ -1,0 +1,3 @@
+import type { OwnershipCalls } from '../interface/ownership.js';
+
+export const ownership: OwnershipCalls = {};

@@ -1,0 +1,83 @@
+/** Names in the file tree, and directories that nothing leads out of (openat2(2), Linux 5.6). */
+import { EAGAIN, EINTR, ELOOP, ENOSYS, EPERM, ioError } from '../errno.js';
+import { OperationError } from '../errors.js';
+import { lastErrno, native } from '../ffi.js';
+import type { PlaceCalls } from '../interface/places.js';
+import type { OpenFlags } from '../platform.js';
+import { RETRIES_MAX } from './calls.js';
+import { openBits } from './open-flags.js';
+
+/** The same on every architecture that Linux has (asm-generic/unistd.h). */
+const SYS_OPENAT2 = 437;
+/** struct open_how (include/uapi/linux/openat2.h): three 64-bit words. */
+const HOW = { flags: 0, mode: 1, resolve: 2, words: 3, bytes: 24 } as const;
+const RESOLVE_NO_MAGICLINKS = 0x02;
+const RESOLVE_BENEATH = 0x08;
+const EXDEV = 18;
+
+const c = {
+  openat: native('openat', 'int', ['int', 'str', 'int', 'uint32_t']),
+  openat2: native('syscall', 'long', ['long', 'long', 'str', 'void *', 'size_t']),
+  close: native('close', 'int', ['int']),
+};
+
+let kernelHasOpenat2 = true;
+
+function openBeneath(root: number, path: string, flags: OpenFlags): number {
+  if (path.startsWith('/')) throw outside(path);
+  if (!kernelHasOpenat2) return walkBeneath(root, path, flags);
+  const how = new BigUint64Array(new SharedArrayBuffer(128), 0, HOW.words);
+  how[HOW.flags] = BigInt(openBits(flags));
+  how[HOW.mode] = BigInt(flags.create === true ? (flags.mode ?? 0o600) : 0);
+  how[HOW.resolve] = BigInt(RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);
+  for (let attempt = 0; ; attempt++) {
+    const descriptor = c.openat2(SYS_OPENAT2, root, path, how, HOW.bytes);
+    if (descriptor >= 0) return descriptor;
+    const errno = lastErrno();
+    if (errno === EXDEV) throw outside(path);
+    // EPERM: a seccomp profile that is older than the call. An open that is not permitted answers EACCES, or fails below too.
+    if (errno === ENOSYS || errno === EPERM) {
+      kernelHasOpenat2 = errno === EPERM;
+      return walkBeneath(root, path, flags);
+    }
+    // EAGAIN: a rename or mount happened meanwhile, so that the kernel could not be sure.
+    if ((errno !== EAGAIN && errno !== EINTR) || attempt >= RETRIES_MAX) throw ioError(errno, 'openat2', path);
+  }
+}
+
+/** Step by step, where there is no openat2: no step may be a link or `..`, so nothing leads out either. */
+function walkBeneath(root: number, path: string, flags: OpenFlags): number {
+  const names = path.split('/').filter((name) => name !== '' && name !== '.');
+  if (names.includes('..')) throw outside(path);
+  const last = names.pop() ?? '.';
+  let directory = root;
+  try {
+    for (const name of names) {
+      const next = openStep(directory, name, { write: false, pathOnly: true, directory: true, noFollow: true }, path);
+      if (directory !== root) c.close(directory);
+      directory = next;
+    }
+    return openStep(directory, last, { ...flags, noFollow: true }, path);
+  } finally {
+    if (directory !== root) c.close(directory);
+  }
+}
+
+function openStep(directory: number, name: string, flags: OpenFlags, path: string): number {
+  for (let attempt = 0; ; attempt++) {
+    const descriptor = c.openat(directory, name, openBits(flags), flags.mode ?? 0o600);
+    if (descriptor >= 0) return descriptor;
+    const errno = lastErrno();
+    if (errno === ELOOP) throw outside(path);
+    if (errno !== EINTR || attempt >= RETRIES_MAX) throw ioError(errno, 'openat', path);
+  }
+}
+
+function outside(path: string): OperationError {
+  return new OperationError('TIDEMARK_OUTSIDE_ROOT', `'${path}' leads out of the directory that it has to stay in`, { path });
+}
+
+export const places: PlaceCalls = {
+  openBeneath,
+  pathOfDescriptor: (descriptor) => `/proc/self/fd/${descriptor}`,
+};

@@ -1,0 +1,3 @@
+import type { SpaceCalls } from '../interface/space.js';
+
+export const space: SpaceCalls = {};

@@ -1,0 +1,3 @@
+import type { SpecialCalls } from '../interface/special.js';
+
+export const special: SpecialCalls = {};

@@ -1,0 +1,3 @@
+import type { TransferCalls } from '../interface/transfer.js';
+
+export const transfer: TransferCalls = {};

@@ -1,0 +1,5 @@
+export const replaceOperations = {};
+
+export function replaceTogether(): [] {
+  return [];
+}
