@@ -5,7 +5,7 @@ import type { OpenFile, Place } from '../../workers/protocol/operation.js';
 import type { CallOptions, LaneName, Lanes } from '../lanes.js';
 import { LANES } from '../lanes.js';
 import * as check from '../options.js';
-import type { DirectoryHandle } from './directory-handle.js';
+import { DirectoryHandle } from './directory-handle.js';
 import { FileHandle } from './file-handle.js';
 import { OpenHandle } from './handle.js';
 
@@ -106,7 +106,7 @@ export class Caller {
 
   /** A path or an open file. */
   target(argument: string, value: unknown): MainTarget {
-    if (value instanceof OpenHandle) return value as FileHandle | DirectoryHandle;
+    if (value instanceof FileHandle || value instanceof DirectoryHandle) return value;
     if (typeof value !== 'string') check.fail(argument, 'a path or a FileHandle', value);
     return this.place(argument, value);
   }
