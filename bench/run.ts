@@ -13,11 +13,12 @@ import { IoScheduler } from 'tidemark';
 import { Bench } from 'tinybench';
 import type { Cell, Figures } from './cell.js';
 import { CONTESTANTS, type Contestant } from './contestants.js';
+import { directTopic, reflinkTopic, replaceTopic, smallReadsTopic } from './files.js';
 import { microbenchmarks } from './micro.bench.js';
 
 const { values: options } = parseArgs({
   options: {
-    topics: { type: 'string', default: 'durable,not-awaited,threads,supply,opening,micro' },
+    topics: { type: 'string', default: 'durable,not-awaited,threads,supply,opening,replace,small-reads,reflink,direct,micro' },
     contestants: { type: 'string', default: 'tidemark,tidemark-blocking,fs-group' },
     concurrency: { type: 'string', default: '1,16,64,256,1024,4096' },
     sizes: { type: 'string', default: '128,1024,4096' },
@@ -180,4 +181,9 @@ if (topics.includes('not-awaited')) await notAwaited();
 if (topics.includes('threads')) await threads();
 if (topics.includes('supply')) await supply();
 if (topics.includes('opening')) await opening();
+const fileOptions = { directory, seconds, repetitions };
+if (topics.includes('replace')) replaceTopic(fileOptions);
+if (topics.includes('small-reads')) smallReadsTopic(fileOptions);
+if (topics.includes('reflink')) reflinkTopic(fileOptions);
+if (topics.includes('direct')) directTopic(fileOptions);
 if (topics.includes('micro')) await micro();
