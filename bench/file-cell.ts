@@ -12,7 +12,7 @@ export type FileCell =
   | { readonly topic: 'replace'; readonly contestant: 'tidemark' | 'write-file-atomic'; readonly concurrency: number; readonly bytes: number; readonly seconds: number; readonly directory: string }
   | { readonly topic: 'small-reads'; readonly contestant: 'tidemark' | 'fs-promises'; readonly concurrency: number; readonly bytes: number; readonly reads: number; readonly directory: string }
   | { readonly topic: 'reflink'; readonly file: string; readonly copies: number }
-  | { readonly topic: 'direct'; readonly kind: 'read' | 'write'; readonly file: string; readonly blockBytes: number; readonly totalBytes: number; readonly concurrency: number };
+  | { readonly topic: 'direct'; readonly kind: 'read' | 'write'; readonly file: string; readonly blockBytes: number; readonly totalBytes: number; /** Calls in flight; 0: all of it in one call. */ readonly concurrency: number };
 
 export interface FileFigures {
   readonly perSecond: number;
@@ -130,20 +130,22 @@ async function direct(cell: FileCell & { topic: 'direct' }): Promise<FileFigures
   const { files } = scheduler;
   const { blockBytes, concurrency, totalBytes } = cell;
   const handle = await (cell.kind === 'read' ? files.openRead(cell.file, { direct: true }) : files.openWriteAt(cell.file, { direct: true }));
-  const buffers = Array.from({ length: concurrency }, () => alignedBuffer(blockBytes));
+  const oneCall = concurrency === 0;
+  const buffers = Array.from({ length: Math.max(1, concurrency) }, () => alignedBuffer(oneCall ? totalBytes : blockBytes));
   for (const buffer of buffers) buffer.fill(0x62);
   const work = async (number: number): Promise<void> => {
     const buffer = buffers.pop() ?? alignedBuffer(blockBytes);
-    if (cell.kind === 'read') await files.readRange(handle, number * blockBytes, blockBytes, { into: buffer });
-    else await files.writeAt(handle, buffer, number * blockBytes);
+    if (cell.kind === 'read') await files.readRange(handle, number * buffer.length, buffer.length, { into: buffer });
+    else await files.writeAt(handle, buffer, number * buffer.length);
     buffers.push(buffer);
   };
   try {
     // The threads that will work are started by work.
-    await Promise.all(Array.from({ length: concurrency }, (_, number) => work(number)));
-    let left = totalBytes / blockBytes;
+    if (!oneCall) await Promise.all(Array.from({ length: concurrency }, (_, number) => work(number)));
+    else await files.syncData(handle);
+    let left = oneCall ? 1 : totalBytes / blockBytes;
     const started = performance.now();
-    const figures = await loops(concurrency, () => left-- > 0, work);
+    const figures = await loops(Math.max(1, concurrency), () => left-- > 0, work);
     if (cell.kind === 'write') await files.syncData(handle);
     const perSecond = (totalBytes / (performance.now() - started)) * 1000;
     return { ...figures, perSecond, describe: handle.direct.active ? 'direct' : handle.direct.reason };

@@ -2,18 +2,19 @@
 import cliProgress from 'cli-progress';
 
 export interface Progress {
-  /** `bytes` done so far, and how many records they hold. */
-  readonly update: (bytes: number, records: number) => void;
+  /** `bytes` done so far, and how many records they hold, where they hold any. */
+  readonly update: (bytes: number, records?: number) => void;
   readonly stop: () => void;
 }
 
 const SILENT: Progress = { update: () => undefined, stop: () => undefined };
 
-/** `totalBytes` undefined: nobody knows how much will come. */
-export function startProgress(label: string, totalBytes: number | undefined): Progress {
+/** `totalBytes` undefined: nobody knows how much will come. `of`: what the bytes are made of. */
+export function startProgress(label: string, totalBytes: number | undefined, of: 'records' | 'bytes' = 'records'): Progress {
   if (!process.stderr.isTTY) return SILENT;
-  const known = `${label} [{bar}] {percentage}% | {size} of {sizeTotal} | {records} records | {eta_formatted}`;
-  const unknown = `${label} {size} | {records} records | {duration_formatted}`;
+  const records = of === 'records' ? ' | {records} records' : '';
+  const known = `${label} [{bar}] {percentage}% | {size} of {sizeTotal}${records} | {eta_formatted}`;
+  const unknown = `${label} {size}${records} | {duration_formatted}`;
   const bar = new cliProgress.SingleBar(
     // Interruption belongs to the command: a bar that caught SIGINT would swallow it.
     // Lines are trimmed to the terminal (`linewrap`), so that its settings stay as they are whatever ends the program.
@@ -22,7 +23,7 @@ export function startProgress(label: string, totalBytes: number | undefined): Pr
   );
   bar.start(totalBytes ?? 0, 0, { size: humanBytes(0), sizeTotal: humanBytes(totalBytes ?? 0), records: 0 });
   return {
-    update: (bytes, records) => {
+    update: (bytes, records = 0) => {
       bar.update(bytes, { size: humanBytes(bytes), records });
     },
     stop: () => {
