@@ -29,7 +29,14 @@ const KINDS: readonly [MknodOptions, string][] = [
   [{ kind: 'socket', mode: 0o777 }, 'socket 777 0:0'],
   [{ kind: 'character', major: 1, minor: 3, mode: 0o666 }, 'character special file 666 1:3'],
   [{ kind: 'block', major: 259, minor: 70_000, mode: 0 }, 'block special file 0 103:11170'],
-  [{ kind: 'character', major: 4095, minor: 1_048_575, mode: 0o7777 }, 'character special file 7777 fff:fffff'],
+  [{ kind: 'character', major: 511, minor: 262_143, mode: 0o7777 }, 'character special file 7777 1ff:3ffff'],
+];
+
+/** The largest device numbers of Linux. xfs keeps no major number above 511, and no minor number above 262143. */
+const LARGEST: readonly [MknodOptions, string][] = [
+  [{ kind: 'block', major: 4095, minor: 1_048_575 }, 'fff:fffff'],
+  [{ kind: 'block', major: 512, minor: 0 }, '200:0'],
+  [{ kind: 'block', major: 0, minor: 262_144 }, '0:40000'],
 ];
 
 for (const filesystem of FILESYSTEMS) {
@@ -41,6 +48,18 @@ for (const filesystem of FILESYSTEMS) {
       const path = join(directory, `${index}`);
       assert.equal(await files.mknod(path, options), { primitive: 'mknodat', sync: 'fsync' });
       assert.is(told(path), expected);
+    }
+    for (const [options, number] of LARGEST) {
+      const path = join(directory, number);
+      if (filesystem.kind === 'xfs') {
+        const error = await rejection(files.mknod(path, options));
+        assert.is(error.code, 'TIDEMARK_NOT_SUPPORTED');
+        assert.match(error.message, `the filesystem xfs keeps no device number ${options.major ?? ''}:${options.minor ?? ''}`);
+        assert.not.ok(existsSync(path));
+      } else {
+        await files.mknod(path, options);
+        assert.is(told(path), `block special file 600 ${number}`);
+      }
     }
     for (const odd of ODD_NAMES) {
       assert.equal(await files.mkfifo(join(directory, odd), { durable: false }), { primitive: 'mknodat', sync: 'none' });
