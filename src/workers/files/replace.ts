@@ -127,6 +127,7 @@ function replaceRound(calls: readonly Call[], parents: Parents): Outcome<Renamed
     if (outcome.ok && outcome.value === undefined) break;
     prepared.push({ context, outcome: outcome as Outcome<Prepared> });
   }
+  for (const { context, outcome } of prepared) if (outcome.ok) context.platform.files.startWriteback(outcome.value.temporary.descriptor);
   const synced = prepared.map(({ context, outcome }) => ({ context, outcome: next(outcome, (file) => syncContent(context.platform, file)) }));
   return synced.map(({ context, outcome }) => next(outcome, (file) => putInPlace(context, parents, file)));
 }
