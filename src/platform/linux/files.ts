@@ -8,6 +8,8 @@ import { check, patiently, RETRIES_MAX } from './calls.js';
 import { AT_EMPTY_PATH, O_DIRECT, openBits } from './open-flags.js';
 import { S_IFMT, STATX, STATX_MASK, statx } from './statx.js';
 
+/** sync_file_range(2), linux/fs.h. */
+const SYNC_FILE_RANGE_WRITE = 2;
 const F_GETFL = 3;
 const F_SETFL = 4;
 const LOCK_EX = 2;
@@ -20,6 +22,7 @@ const c = {
   pwrite: native('pwrite', 'int64_t', ['int', 'uintptr_t', 'size_t', 'int64_t']),
   fsync: native('fsync', 'int', ['int']),
   fdatasync: native('fdatasync', 'int', ['int']),
+  syncFileRange: native('sync_file_range', 'int', ['int', 'int64_t', 'int64_t', 'uint32_t']),
   ftruncate: native('ftruncate', 'int', ['int', 'int64_t']),
   fallocate: native('fallocate', 'int', ['int', 'int', 'int64_t', 'int64_t']),
   posixFadvise: native('posix_fadvise', 'int', ['int', 'int64_t', 'int64_t', 'int']),
@@ -188,14 +191,10 @@ function filesystem(descriptor: number): Filesystem {
  * Takes a flock(2) lock: it belongs to the open file description, so it holds against other processes, against this one,
  * and against every other path to the same file, and ends with the process however that ends.
  */
-function tryLockExclusive(descriptor: number): LockHolder | undefined {
-  for (let attempt = 0; ; attempt++) {
-    if (c.flock(descriptor, LOCK_EX | LOCK_NB) === 0) return undefined;
-    const errno = lastErrno();
-    if (errno === EINTR && attempt < RETRIES_MAX) continue;
-    if (errno !== EAGAIN) throw ioError(errno, 'flock');
-    return findLockHolder(descriptor);
-  }
+function tryLock(descriptor: number): boolean {
+  const errno = patiently(() => c.flock(descriptor, LOCK_EX | LOCK_NB));
+  if (errno !== 0 && errno !== EAGAIN) throw ioError(errno, 'flock');
+  return errno === 0;
 }
 
 /** Looks the holder up in /proc/locks (proc_locks(5)), which names the file by device and inode. */
@@ -241,6 +240,10 @@ export const files: Files = {
   writeFully,
   syncData: syncOnce(c.fdatasync, 'fdatasync'),
   syncFull: syncOnce(c.fsync, 'fsync'),
+  startWriteback: (descriptor) => {
+    // It promises nothing, so that nothing is lost where it fails: the sync tells.
+    c.syncFileRange(descriptor, 0, 0, SYNC_FILE_RANGE_WRITE);
+  },
   syncDirectory,
   truncate,
   allocate,
@@ -248,7 +251,8 @@ export const files: Files = {
   probeDirect,
   setDirect,
   filesystem,
-  tryLockExclusive,
+  tryLock,
+  tryLockExclusive: (descriptor) => (tryLock(descriptor) ? undefined : findLockHolder(descriptor)),
   unlock: (descriptor) => {
     check(c.flock(descriptor, LOCK_UN), 'flock');
   },
