@@ -114,7 +114,7 @@ test('the umask takes bits away', async () => {
 const nowhere = join(temporaryDirectory(), 'missing', 'fifo');
 const REFUSED: readonly [string, () => Promise<unknown>, string, string][] = [
   ['a missing directory', () => files.mkfifo(nowhere), 'TIDEMARK_NOT_FOUND', dirname(nowhere)],
-  ['a missing directory, not durable', () => files.mkfifo(nowhere, { durable: false }), 'TIDEMARK_NOT_FOUND', nowhere],
+  ['a missing directory, not durable', () => files.mkfifo(nowhere, { durable: false }), 'TIDEMARK_NOT_FOUND', dirname(nowhere)],
   ['a name that is too long', () => files.mkfifo(join(temporaryDirectory(), 'x'.repeat(256))), 'TIDEMARK_INVALID_PATH', 'mknodat'],
   ['no kind', () => files.mknod(nowhere, {} as never), 'TIDEMARK_INVALID_ARGUMENT', '`kind`'],
   ['no options', () => files.mknod(nowhere, undefined as never), 'TIDEMARK_INVALID_ARGUMENT', '`kind`'],
