@@ -12,7 +12,7 @@ for (const [name, number] of Object.entries(constants.errno)) {
   if (name !== 'EWOULDBLOCK' && name !== 'ENOTSUP') NAMES.set(number, name);
 }
 
-export const { EACCES, EAGAIN, EBUSY, EINTR, EINVAL, EIO, EISDIR, ENOENT, ENOMEM, ENOSPC, ENOSYS, ENOTDIR, EOPNOTSUPP, EPERM, ETIME, ECANCELED, EEXIST, EDQUOT, EFBIG, ELOOP, ENXIO } =
+export const { E2BIG, EACCES, EAGAIN, EBUSY, EINTR, EINVAL, EIO, EISDIR, ENODATA, ENOENT, ENOMEM, ENOSPC, ENOSYS, ENOTDIR, EOPNOTSUPP, EPERM, ERANGE, ETIME, ECANCELED, EEXIST, EDQUOT, EFBIG, ELOOP, ENOTEMPTY, ENXIO, EXDEV } =
   constants.errno;
 
 interface Meaning {
@@ -27,6 +27,8 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   EPERM: { code: 'TIDEMARK_PERMISSION', explanation: 'operation not permitted' },
   EISDIR: { code: 'TIDEMARK_IS_DIRECTORY', explanation: 'is a directory, expected a regular file' },
   EEXIST: { code: 'TIDEMARK_EXISTS', explanation: 'exists already' },
+  ENOTEMPTY: { code: 'TIDEMARK_NOT_EMPTY', explanation: 'the directory is not empty' },
+  EXDEV: { code: 'TIDEMARK_CROSS_DEVICE', explanation: 'the two names are on different filesystems or mounts' },
   ENOSPC: { code: 'TIDEMARK_NO_SPACE', explanation: 'no space left on the device' },
   EDQUOT: { code: 'TIDEMARK_NO_SPACE', explanation: 'the disk quota is used up' },
   EFBIG: { code: 'TIDEMARK_NO_SPACE', explanation: 'the file would exceed the size limit' },
@@ -43,10 +45,10 @@ export function errnoName(errno: number): string {
   return NAMES.get(errno) ?? `errno ${errno}`;
 }
 
-/** Builds the error of a system call that failed with `errno` (positive). */
-export function ioError(errno: number, syscall: string, path?: string): IoError {
+/** Builds the error of a system call that failed with `errno` (positive). `special`: what it means for this call alone. */
+export function ioError(errno: number, syscall: string, path?: string, special: Partial<Meaning> = {}): IoError {
   const name = errnoName(errno);
-  const meaning = MEANINGS[name] ?? { code: 'TIDEMARK_IO', explanation: 'failed' };
+  const meaning: Meaning = { ...(MEANINGS[name] ?? { code: 'TIDEMARK_IO', explanation: 'failed' }), ...special };
   return new IoError(meaning.code, { errno, errnoName: name, syscall, path, explanation: meaning.explanation });
 }
 
@@ -55,7 +57,7 @@ export function inFile<T>(path: string, work: () => T): T {
   try {
     return work();
   } catch (error) {
-    if (error instanceof IoError && error.path === undefined) throw ioError(error.errno, error.syscall, path);
+    if (error instanceof IoError && error.path === undefined) throw ioError(error.errno, error.syscall, path, error);
     throw error;
   }
 }

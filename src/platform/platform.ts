@@ -72,6 +72,8 @@ export interface Files {
   readFully(descriptor: number, target: Uint8Array, offset: number): number;
   /** Writes all `bytes` from native memory at `offset`; continues short writes, retries EINTR and EAGAIN with a bound. */
   writeFully(descriptor: number, address: number, bytes: number, offset: number): void;
+  /** Has the kernel begin to write what a file has in memory, so that a sync of it waits less. Promises nothing. */
+  startWriteback(descriptor: number): void;
   /** Makes the data of a file, and the metadata needed to read it back, durable. */
   syncData(descriptor: number): void;
   /** Makes data and all metadata durable. */
@@ -87,7 +89,9 @@ export interface Files {
   /** Turns direct IO on for an open file: from now on transfers must be aligned as {@link probeDirect} tells. */
   setDirect(descriptor: number): void;
   filesystem(descriptor: number): Filesystem;
-  /** Takes the exclusive lock of an open file without waiting. Undefined when taken, else what is known of the holder. */
+  /** Takes the exclusive lock of an open file without waiting; false where another open file has it. */
+  tryLock(descriptor: number): boolean;
+  /** The same for those who want to tell whom they wait for: undefined when taken, else what is known of the holder. */
   tryLockExclusive(descriptor: number): LockHolder | undefined;
   /**
    * Gives the lock back. Closing alone does that only once the kernel has let go of the file too, which it may do late

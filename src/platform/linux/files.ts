@@ -6,7 +6,10 @@ import { lastErrno, native, NativeMemory } from '../ffi.js';
 import type { Advice, DirectIo, Files, FileStatus, Filesystem, LockHolder, OpenFlags } from '../platform.js';
 import { check, patiently, RETRIES_MAX } from './calls.js';
 import { AT_EMPTY_PATH, O_DIRECT, openBits } from './open-flags.js';
+import { S_IFMT, STATX, STATX_MASK, statx } from './statx.js';
 
+/** sync_file_range(2), linux/fs.h. */
+const SYNC_FILE_RANGE_WRITE = 2;
 const F_GETFL = 3;
 const F_SETFL = 4;
 const LOCK_EX = 2;
@@ -19,32 +22,16 @@ const c = {
   pwrite: native('pwrite', 'int64_t', ['int', 'uintptr_t', 'size_t', 'int64_t']),
   fsync: native('fsync', 'int', ['int']),
   fdatasync: native('fdatasync', 'int', ['int']),
+  syncFileRange: native('sync_file_range', 'int', ['int', 'int64_t', 'int64_t', 'uint32_t']),
   ftruncate: native('ftruncate', 'int', ['int', 'int64_t']),
   fallocate: native('fallocate', 'int', ['int', 'int', 'int64_t', 'int64_t']),
   posixFadvise: native('posix_fadvise', 'int', ['int', 'int64_t', 'int64_t', 'int']),
   fcntl: native('fcntl', 'int', ['int', 'int', 'long']),
   flock: native('flock', 'int', ['int', 'int']),
-  statx: native('statx', 'int', ['int', 'str', 'int', 'uint32_t', 'void *']),
   fstatfs: native('fstatfs', 'int', ['int', 'void *']),
   pread: native('pread', 'int64_t', ['int', 'uintptr_t', 'size_t', 'int64_t']),
 };
 
-/** struct statx (statx(2), include/uapi/linux/stat.h): offsets of the fields used here. */
-export const STATX = {
-  mask: 0,
-  mode: 28,
-  inode: 32,
-  size: 40,
-  deviceMajor: 136,
-  deviceMinor: 140,
-  directMemoryAlignment: 152,
-  directOffsetAlignment: 156,
-  bytes: 256,
-} as const;
-const STATX_BASIC_STATS = 0x7ff;
-const STATX_DIOALIGN = 0x2000;
-
-const S_IFMT = 0o170000;
 const S_IFREG = 0o100000;
 const S_IFDIR = 0o040000;
 
@@ -87,14 +74,8 @@ function open(path: string, flags: OpenFlags): number {
   }
 }
 
-function statxInto(descriptor: number, mask: number, path?: string): DataView {
-  const memory = new SharedArrayBuffer(STATX.bytes);
-  check(c.statx(descriptor, '', AT_EMPTY_PATH, mask, new Uint8Array(memory)), 'statx', path);
-  return new DataView(memory);
-}
-
 function status(descriptor: number, path?: string): FileStatus {
-  const stat = statxInto(descriptor, STATX_BASIC_STATS, path);
+  const stat = statx(descriptor, '', AT_EMPTY_PATH, STATX_MASK.basic, path);
   const type = stat.getUint16(STATX.mode, true) & S_IFMT;
   return {
     kind: type === S_IFREG ? 'file' : type === S_IFDIR ? 'directory' : 'other',
@@ -177,8 +158,8 @@ function advise(descriptor: number, offset: number, bytes: number, advice: Advic
  * Which direct IO a file opened with `O_DIRECT` allows: what statx(2) says (Linux 6.1), or a trial read where it is silent.
  */
 function probeDirect(descriptor: number): DirectIo {
-  const stat = statxInto(descriptor, STATX_BASIC_STATS | STATX_DIOALIGN);
-  if ((stat.getUint32(STATX.mask, true) & STATX_DIOALIGN) !== 0) {
+  const stat = statx(descriptor, '', AT_EMPTY_PATH, STATX_MASK.basic | STATX_MASK.directAlignment);
+  if ((stat.getUint32(STATX.mask, true) & STATX_MASK.directAlignment) !== 0) {
     const offsetAlignment = stat.getUint32(STATX.directOffsetAlignment, true);
     const memoryAlignment = stat.getUint32(STATX.directMemoryAlignment, true);
     if (offsetAlignment === 0) return { available: false, reason: 'statx reports no direct IO for this file' };
@@ -210,14 +191,10 @@ function filesystem(descriptor: number): Filesystem {
  * Takes a flock(2) lock: it belongs to the open file description, so it holds against other processes, against this one,
  * and against every other path to the same file, and ends with the process however that ends.
  */
-function tryLockExclusive(descriptor: number): LockHolder | undefined {
-  for (let attempt = 0; ; attempt++) {
-    if (c.flock(descriptor, LOCK_EX | LOCK_NB) === 0) return undefined;
-    const errno = lastErrno();
-    if (errno === EINTR && attempt < RETRIES_MAX) continue;
-    if (errno !== EAGAIN) throw ioError(errno, 'flock');
-    return findLockHolder(descriptor);
-  }
+function tryLock(descriptor: number): boolean {
+  const errno = patiently(() => c.flock(descriptor, LOCK_EX | LOCK_NB));
+  if (errno !== 0 && errno !== EAGAIN) throw ioError(errno, 'flock');
+  return errno === 0;
 }
 
 /** Looks the holder up in /proc/locks (proc_locks(5)), which names the file by device and inode. */
@@ -263,6 +240,10 @@ export const files: Files = {
   writeFully,
   syncData: syncOnce(c.fdatasync, 'fdatasync'),
   syncFull: syncOnce(c.fsync, 'fsync'),
+  startWriteback: (descriptor) => {
+    // It promises nothing, so that nothing is lost where it fails: the sync tells.
+    c.syncFileRange(descriptor, 0, 0, SYNC_FILE_RANGE_WRITE);
+  },
   syncDirectory,
   truncate,
   allocate,
@@ -270,7 +251,8 @@ export const files: Files = {
   probeDirect,
   setDirect,
   filesystem,
-  tryLockExclusive,
+  tryLock,
+  tryLockExclusive: (descriptor) => (tryLock(descriptor) ? undefined : findLockHolder(descriptor)),
   unlock: (descriptor) => {
     check(c.flock(descriptor, LOCK_UN), 'flock');
   },
