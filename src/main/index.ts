@@ -10,6 +10,9 @@ export type { FollowOptions } from './follow.js';
 export type { RepairOptions } from './repair.js';
 export { IoUring, type FixedRange, type IoUringOptions } from './io-uring.js';
 export { defaultScheduler, IoScheduler, type Backend, type IoSchedulerOptions } from './scheduler.js';
+export type { NvmeFlushed, NvmeIdentified, NvmeIdentity, PowerLossProtection, StorageProbe } from '../workers/files/device.js';
+export type { BlockDevice, BlockDeviceKind, DeviceAtomicWrite, Fact, FileAtomicWrite, Mount, StorageDescription } from '../platform/interface/device.js';
+export type { NvmeAtomicBoundary, NvmeAtomicUnit, NvmeController, NvmeNamespace } from '../platform/nvme-identify.js';
 export {
   InternalError,
   InvalidArgumentError,
@@ -23,4 +26,4 @@ export {
 export type { Tail, TailState } from '../workers/protocol/frame-walk.js';
 export type { RepairedRange, RepairFinding, RepairReport, TornTail } from '../workers/protocol/messages.js';
 export type { RecordBytes } from '../workers/protocol/log-buffer.js';
-export type { Advice } from '../platform/platform.js';
+export type { Advice, DirectIo, RingAbilities } from '../platform/platform.js';

@@ -12,7 +12,7 @@ for (const [name, number] of Object.entries(constants.errno)) {
   if (name !== 'EWOULDBLOCK' && name !== 'ENOTSUP') NAMES.set(number, name);
 }
 
-export const { EACCES, EAGAIN, EBUSY, EINTR, EINVAL, EIO, EISDIR, ENOENT, ENOMEM, ENOSPC, ENOSYS, ENOTDIR, EOPNOTSUPP, EPERM, ETIME, ECANCELED, EEXIST, EDQUOT, EFBIG, ELOOP, ENXIO } =
+export const { EACCES, EAGAIN, EBUSY, EINTR, EINVAL, EIO, EISDIR, ENOENT, ENOMEM, ENOSPC, ENOSYS, ENOTDIR, EOPNOTSUPP, EPERM, ETIME, ECANCELED, EEXIST, EDQUOT, EFBIG, ELOOP, ENOTTY, ENXIO } =
   constants.errno;
 
 interface Meaning {

@@ -11,6 +11,7 @@ import type { DirectoryCalls } from './interface/directories.js';
 import type { HintCalls } from './interface/hints.js';
 import type { MetadataCalls } from './interface/metadata.js';
 import type { NameCalls } from './interface/names.js';
+import type { NvmeCalls } from './interface/nvme.js';
 import type { OwnershipCalls } from './interface/ownership.js';
 import type { SpaceCalls } from './interface/space.js';
 import type { SpecialCalls } from './interface/special.js';
@@ -172,6 +173,19 @@ export interface Ring {
   close(): void;
 }
 
+/** What the kernel's io_uring can do, by the names of its header without their prefixes; or why there is none. */
+export type RingAbilities =
+  | {
+    readonly available: true;
+    /** Such as `NODROP` for IORING_FEAT_NODROP. */
+    readonly features: readonly string[];
+    /** Such as `WRITE_FIXED` for IORING_OP_WRITE_FIXED; a number for one that has no name here. */
+    readonly operations: readonly string[];
+    /** Flags that a ring which is waited for is set up with. */
+    readonly setupFlags: readonly string[];
+  }
+  | { readonly available: false; readonly reason: string };
+
 /** A pipe whose reading end wakes an event loop. Both ends are non-blocking. */
 export interface Pipe {
   readonly readEnd: number;
@@ -210,6 +224,7 @@ export interface Platform {
   readonly hints: HintCalls;
   readonly metadata: MetadataCalls;
   readonly names: NameCalls;
+  readonly nvme: NvmeCalls;
   readonly ownership: OwnershipCalls;
   readonly space: SpaceCalls;
   readonly special: SpecialCalls;
@@ -217,6 +232,8 @@ export interface Platform {
   readonly threads: Threads;
   /** Sets up an io_uring; throws {@link NotSupportedError} or an `IoError` that says why there is none. */
   createRing(options: RingOptions): Ring;
+  /** Asks the kernel what rings can do, with one that is given back at once. */
+  probeRing(): RingAbilities;
   /** Gives back a ring whose thread has ended without closing it. */
   releaseRing(remains: RingRemains): void;
   createPipe(): Pipe;

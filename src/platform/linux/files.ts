@@ -87,7 +87,7 @@ function open(path: string, flags: OpenFlags): number {
   }
 }
 
-function statxInto(descriptor: number, mask: number, path?: string): DataView {
+export function statxInto(descriptor: number, mask: number, path?: string): DataView {
   const memory = new SharedArrayBuffer(STATX.bytes);
   check(c.statx(descriptor, '', AT_EMPTY_PATH, mask, new Uint8Array(memory)), 'statx', path);
   return new DataView(memory);
