@@ -11,7 +11,8 @@ export type { RepairOptions } from './repair.js';
 export { IoUring, type FixedRange, type IoUringOptions } from './io-uring.js';
 export { defaultScheduler, IoScheduler, type Backend, type IoSchedulerOptions } from './scheduler.js';
 export type { NvmeFlushed, NvmeIdentified, NvmeIdentity, PowerLossProtection, StorageProbe } from '../workers/files/device.js';
-export type { BlockDevice, BlockDeviceKind, DeviceAtomicWrite, Fact, FileAtomicWrite, Mount, StorageDescription } from '../platform/interface/device.js';
+export type { BlockDevice, BlockDeviceKind, DeviceAtomicWrite, FileAtomicWrite, Mount, StorageDescription } from '../platform/interface/device.js';
+export type { Fact } from '../platform/fact.js';
 export type { NvmeAtomicBoundary, NvmeAtomicUnit, NvmeController, NvmeNamespace } from '../platform/nvme-identify.js';
 export {
   InternalError,

@@ -1,10 +1,6 @@
 /** What a system tells about the storage below a file. */
+import type { Fact } from '../fact.js';
 import type { DirectIo } from '../platform.js';
-
-/** What the system told, and where; or why it is not known. */
-export type Fact<T> =
-  | { readonly value: T; readonly source: string }
-  | { readonly value: undefined; readonly reason: string };
 
 export interface Mount {
   /** Where the filesystem is mounted. */
@@ -52,7 +48,7 @@ export interface BlockDevice {
   readonly sizeBytes: number;
   /** The least that the device reads or writes. */
   readonly logicalSectorBytes: Fact<number>;
-  /** The least that it writes without reading first, and as a rule the least that a loss of power leaves whole. */
+  /** The least that it writes without reading first. */
   readonly physicalSectorBytes: Fact<number>;
   readonly rotational: Fact<boolean>;
   /**
@@ -69,7 +65,7 @@ export interface BlockDevice {
 }
 
 export interface StorageDescription {
-  /** As `files.filesystem` calls it. */
+  /** Such as `ext4`; `none` for a block device; the number that the system has for it where it has no name here. */
   readonly filesystem: string;
   readonly mount: Fact<Mount>;
   readonly directIo: Fact<DirectIo>;

@@ -5,7 +5,8 @@
  */
 import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import type { BlockDevice, BlockDeviceKind, DeviceAtomicWrite, Fact } from '../interface/device.js';
+import { told, unknown, type Fact } from '../fact.js';
+import type { BlockDevice, BlockDeviceKind, DeviceAtomicWrite } from '../interface/device.js';
 
 /** sysfs counts sizes in these, whatever the sectors of the device are. */
 const SYSFS_SECTOR_BYTES = 512;
@@ -63,7 +64,7 @@ function describe(name: string): BlockDevice | undefined {
   const isPartition = existsSync(join(folder, 'partition'));
   const disk = isPartition ? dirname(folder) : folder;
   const kind = isPartition ? 'partition' : kindOf(disk);
-  const queue = join(disk, 'queue');
+  const queue = join(BY_NAME, basename(disk), 'queue');
   const subsystem = folderName(join(disk, 'device', 'subsystem'));
   return {
     name,
@@ -102,21 +103,21 @@ function atomicWriteOf(queue: string): Fact<DeviceAtomicWrite> {
   const maxBytes = bytes('max');
   const boundaryBytes = bytes('boundary');
   if (unitMinBytes === undefined || unitMaxBytes === undefined || maxBytes === undefined || boundaryBytes === undefined) {
-    return { value: undefined, reason: `${queue} has no atomic_write_*: the kernel is older than 6.11` };
+    return unknown(`${queue} has no atomic_write_*: the kernel is older than 6.11`);
   }
-  return { value: { unitMinBytes, unitMaxBytes, maxBytes, boundaryBytes }, source: `${queue}/atomic_write_*` };
+  return told({ unitMinBytes, unitMaxBytes, maxBytes, boundaryBytes }, `${queue}/atomic_write_*`);
 }
 
 function transportOf(disk: string, subsystem: string | undefined): Fact<string> {
   const source = join(disk, 'device', 'transport');
   const value = text(source);
-  if (value !== undefined) return { value, source };
-  if (subsystem === undefined) return { value: undefined, reason: `${disk} has no device: it is no hardware` };
+  if (value !== undefined) return told(value, source);
+  if (subsystem === undefined) return unknown(`${disk} has no device: it is no hardware`);
   // What stands between a SCSI disk and the machine shows in its place in the tree of devices alone.
   const via = subsystem === 'scsi' ? /\/(ata|usb)\d+\//.exec(disk)?.[1] : undefined;
-  if (via !== undefined) return { value: via, source: disk };
-  if (subsystem === 'nvme-subsystem') return { value: undefined, reason: `${basename(disk)} has several paths, each with a transport of its own` };
-  return { value: subsystem, source: join(disk, 'device', 'subsystem') };
+  if (via !== undefined) return told(via, disk);
+  if (subsystem === 'nvme-subsystem') return unknown(`${basename(disk)} has several paths, each with a transport of its own`);
+  return told(subsystem, join(disk, 'device', 'subsystem'));
 }
 
 function isOne(value: string): boolean {
@@ -125,7 +126,7 @@ function isOne(value: string): boolean {
 
 function fact<T>(path: string, parse: (value: string) => T): Fact<T> {
   const value = text(path);
-  return value === undefined ? { value: undefined, reason: `${path} cannot be read` } : { value: parse(value), source: path };
+  return value === undefined ? unknown(`${path} cannot be read`) : told(parse(value), path);
 }
 
 function text(path: string): string | undefined {

@@ -1,7 +1,8 @@
 /** What statx(2), the list of mounts and sysfs tell about the storage below a file. */
 import { readFileSync } from 'node:fs';
+import { told, unknown, type Fact } from '../fact.js';
 import { native } from '../ffi.js';
-import type { DeviceCalls, Fact, FileAtomicWrite, Mount, StorageDescription } from '../interface/device.js';
+import type { DeviceCalls, FileAtomicWrite, Mount, StorageDescription } from '../interface/device.js';
 import type { DirectIo } from '../platform.js';
 import { blockDeviceName, blockDeviceNameOf, btrfsDevices, stackOf } from './block-devices.js';
 import { check } from './calls.js';
@@ -27,8 +28,10 @@ const openat = native('openat', 'int', ['int', 'str', 'int', 'uint32_t']);
 
 function describe(descriptor: number): StorageDescription {
   const stat = statxInto(descriptor, STATX_BASIC_STATS | STATX_MNT_ID | STATX_DIOALIGN | STATX_WRITE_ATOMIC);
-  const { name: filesystem } = files.filesystem(descriptor);
-  const mount = mountOf(stat);
+  // The node of a device lies on a filesystem too, which has nothing to do with the device.
+  const isDevice = typeOf(stat) === S_IFBLK;
+  const filesystem = isDevice ? 'none' : files.filesystem(descriptor).name;
+  const mount: Fact<Mount> = isDevice ? unknown('a block device stands for itself, not for a filesystem') : mountOf(stat);
   return { filesystem, mount, ...abilitiesOf(descriptor, stat, filesystem), devices: devicesOf(stat, filesystem, mount) };
 }
 
@@ -46,7 +49,7 @@ function abilitiesOf(descriptor: number, stat: DataView, filesystem: string): Ab
     unnamed = check(openat(descriptor, '.', O_TMPFILE | O_RDWR | O_CLOEXEC, 0o600), 'openat');
   } catch (error) {
     const reason = `it takes a file to tell, and none could be made in the directory (O_TMPFILE): ${error instanceof Error ? error.message : String(error)}`;
-    return { directIo: { value: undefined, reason }, atomicWrite: { value: undefined, reason } };
+    return { directIo: unknown(reason), atomicWrite: unknown(reason) };
   }
   try {
     return abilitiesFrom(statxInto(unnamed, STATX_DIOALIGN | STATX_WRITE_ATOMIC), filesystem, 'of an unnamed file in the directory (O_TMPFILE)');
@@ -57,36 +60,36 @@ function abilitiesOf(descriptor: number, stat: DataView, filesystem: string): Ab
 
 function abilitiesFrom(stat: DataView, filesystem: string, whose: string): Abilities {
   const mask = stat.getUint32(STATX.mask, true);
-  const silent = (field: string, since: string): { value: undefined; reason: string } =>
-    ({ value: undefined, reason: `statx does not answer ${field} ${whose}: ${filesystem} does not tell, or the kernel is older than ${since}` });
+  const silent = (field: string, since: string): Fact<never> =>
+    unknown(`statx does not answer ${field} ${whose}: ${filesystem} does not tell, or the kernel is older than ${since}`);
   const word = (offset: number): number => stat.getUint32(offset, true);
   const direct: DirectIo = word(STATX.directOffsetAlignment) === 0
     ? { available: false, reason: 'statx reports no direct IO for this file' }
     : { available: true, offsetAlignment: word(STATX.directOffsetAlignment), memoryAlignment: word(STATX.directMemoryAlignment) };
   const atomic: FileAtomicWrite = { unitMinBytes: word(OFFSET.atomicUnitMin), unitMaxBytes: word(OFFSET.atomicUnitMax), segmentsMax: word(OFFSET.atomicSegmentsMax) };
   return {
-    directIo: (mask & STATX_DIOALIGN) === 0 ? silent('STATX_DIOALIGN', '6.1') : { value: direct, source: `statx STATX_DIOALIGN ${whose}` },
-    atomicWrite: (mask & STATX_WRITE_ATOMIC) === 0 ? silent('STATX_WRITE_ATOMIC', '6.11') : { value: atomic, source: `statx STATX_WRITE_ATOMIC ${whose}` },
+    directIo: (mask & STATX_DIOALIGN) === 0 ? silent('STATX_DIOALIGN', '6.1') : told(direct, `statx STATX_DIOALIGN ${whose}`),
+    atomicWrite: (mask & STATX_WRITE_ATOMIC) === 0 ? silent('STATX_WRITE_ATOMIC', '6.11') : told(atomic, `statx STATX_WRITE_ATOMIC ${whose}`),
   };
 }
 
 /** proc_pid_mountinfo(5): `id parent major:minor root point options [fields ...] - type source options`. */
 function mountOf(stat: DataView): Fact<Mount> {
-  if ((stat.getUint32(STATX.mask, true) & STATX_MNT_ID) === 0) return { value: undefined, reason: 'statx answers no STATX_MNT_ID: the kernel is older than 5.8' };
+  if ((stat.getUint32(STATX.mask, true) & STATX_MNT_ID) === 0) return unknown('statx answers no STATX_MNT_ID: the kernel is older than 5.8');
   const id = stat.getBigUint64(OFFSET.mountId, true).toString();
   let list: string;
   try {
     list = readFileSync('/proc/self/mountinfo', 'utf8');
   } catch (error) {
-    return { value: undefined, reason: `the list of mounts cannot be read: ${error instanceof Error ? error.message : String(error)}` };
+    return unknown(`the list of mounts cannot be read: ${error instanceof Error ? error.message : String(error)}`);
   }
   const line = list.split('\n').find((candidate) => candidate.startsWith(`${id} `));
-  if (line === undefined) return { value: undefined, reason: `/proc/self/mountinfo has no mount ${id}: it belongs to another namespace` };
+  if (line === undefined) return unknown(`/proc/self/mountinfo has no mount ${id}: it belongs to another namespace`);
   const [before = '', after = ''] = line.split(' - ');
   const [, , , , point = '', options = ''] = before.split(' ');
   const [type = '', source = '', more = ''] = after.split(' ');
   const allOptions = [...new Set([...options.split(','), ...more.split(',')].map(unescaped))];
-  return { value: { point: unescaped(point), type, source: unescaped(source), options: allOptions }, source: `/proc/self/mountinfo, mount ${id}` };
+  return told({ point: unescaped(point), type, source: unescaped(source), options: allOptions }, `/proc/self/mountinfo, mount ${id}`);
 }
 
 /** The list writes space, tab, newline, backslash and # as `\` and three octal digits, byte by byte. */
@@ -95,22 +98,22 @@ function unescaped(field: string): string {
 }
 
 function devicesOf(stat: DataView, filesystem: string, mount: Fact<Mount>): StorageDescription['devices'] {
-  const own = typeOf(stat) === S_IFBLK;
-  const major = stat.getUint32(own ? OFFSET.rdevMajor : STATX.deviceMajor, true);
-  const minor = stat.getUint32(own ? OFFSET.rdevMinor : STATX.deviceMinor, true);
+  const isDevice = typeOf(stat) === S_IFBLK;
+  const major = stat.getUint32(isDevice ? OFFSET.rdevMajor : STATX.deviceMajor, true);
+  const minor = stat.getUint32(isDevice ? OFFSET.rdevMinor : STATX.deviceMinor, true);
   const number = `${major}:${minor}`;
   if (major !== 0) {
     const name = blockDeviceName(number);
-    if (name === undefined) return { value: undefined, reason: `/sys/dev/block/${number} cannot be read` };
-    return { value: { top: 1, list: stackOf([name]) }, source: `/sys/dev/block/${number}` };
+    if (name === undefined) return unknown(`/sys/dev/block/${number} cannot be read`);
+    return told({ top: 1, list: stackOf([name]) }, `/sys/dev/block/${number}`);
   }
   // Major 0: the filesystem made the number up, as btrfs does for each subvolume, and all do that lie on no device.
-  if (mount.value === undefined) return { value: undefined, reason: `device number ${number} names no device, and of the mount is not known: ${mount.reason}` };
+  if (!mount.known) return unknown(`device number ${number} names no device, and of the mount is not known: ${mount.reason}`);
   const { source } = mount.value;
   const name = source.startsWith('/') ? blockDeviceNameOf(source) : undefined;
-  if (name === undefined) return { value: undefined, reason: `no block device: ${filesystem} is mounted from '${source}', and its device number ${number} is anonymous` };
+  if (name === undefined) return unknown(`no block device: ${filesystem} is mounted from '${source}', and its device number ${number} is anonymous`);
   const names = filesystem === 'btrfs' ? btrfsDevices(name) : [name];
-  return { value: { top: names.length, list: stackOf(names) }, source: `source of the mount, ${source}` };
+  return told({ top: names.length, list: stackOf(names) }, `source of the mount, ${source}`);
 }
 
 export const device: DeviceCalls = {

@@ -1,6 +1,7 @@
 /** What lies below a file, and commands to it past the filesystem. */
 import { NotSupportedError, TidemarkError } from '../../platform/errors.js';
-import type { BlockDevice, Fact, StorageDescription } from '../../platform/interface/device.js';
+import { told, unknown, type Fact } from '../../platform/fact.js';
+import type { BlockDevice, StorageDescription } from '../../platform/interface/device.js';
 import { atomicUnits, parseController, parseNamespace, type NvmeAtomicUnit, type NvmeController, type NvmeNamespace } from '../../platform/nvme-identify.js';
 import type { Platform, RingAbilities } from '../../platform/platform.js';
 import type { Target } from '../protocol/operation.js';
@@ -76,7 +77,7 @@ export const deviceOperations = {
 function probe(platform: Platform, descriptor: number): StorageProbe {
   const description = platform.device.describe(descriptor);
   const nvme = identityOf(platform, description);
-  const volatileCache = volatileCacheOf(description, nvme);
+  const volatileCache = volatileCacheOf(description.devices, nvme);
   return {
     primitive: 'statx',
     ...description,
@@ -90,7 +91,7 @@ function probe(platform: Platform, descriptor: number): StorageProbe {
 /** The one NVMe disk that a file lies on, itself or in a partition. Throws where there is none, or something in between. */
 function nvmeDiskOf(operation: string, { filesystem, devices }: StorageDescription): BlockDevice {
   if (process.env['TIDEMARK_DISABLE_NVME_PASSTHROUGH'] === '1') throw new NotSupportedError(operation, 'TIDEMARK_DISABLE_NVME_PASSTHROUGH is 1');
-  if (devices.value === undefined) throw new NotSupportedError(operation, devices.reason);
+  if (!devices.known) throw new NotSupportedError(operation, devices.reason);
   const { top, list } = devices.value;
   if (top > 1) throw new NotSupportedError(operation, `the ${filesystem} filesystem lies on ${top} devices: ${list.slice(0, top).map(({ name }) => name).join(', ')}`);
   const [first] = list;
@@ -119,32 +120,33 @@ function identify(platform: Platform, disk: BlockDevice): NvmeIdentity {
 function identityOf(platform: Platform, description: StorageDescription): Fact<NvmeIdentity> {
   try {
     const disk = nvmeDiskOf('nvmeIdentifyNamespace', description);
-    return { value: identify(platform, disk), source: `NVMe identify of ${disk.path}` };
+    return told(identify(platform, disk), `NVMe identify of ${disk.path}`);
   } catch (error) {
     if (!(error instanceof TidemarkError)) throw error;
-    return { value: undefined, reason: error instanceof NotSupportedError ? error.reason : error.message };
+    return unknown(error instanceof NotSupportedError ? error.reason : error.message);
   }
 }
 
 /** Of the lowest devices alone: what lies above them passes flushes on, and has no memory of its own that counts. */
-function volatileCacheOf({ devices }: StorageDescription, nvme: Fact<NvmeIdentity>): Fact<boolean> {
-  if (nvme.value?.controller.volatileCache === false) return { value: false, source: `NVMe identify of ${nvme.value.device}: VWC says that there is no volatile write cache` };
-  if (devices.value === undefined) return { value: undefined, reason: devices.reason };
+export function volatileCacheOf(devices: StorageDescription['devices'], nvme: Fact<NvmeIdentity>): Fact<boolean> {
+  if (nvme.known && !nvme.value.controller.volatileCache) return told(false, `NVMe identify of ${nvme.value.device}: VWC says that there is no volatile write cache`);
+  if (!devices.known) return devices;
   const lowest = devices.value.list.filter(({ below }) => below.length === 0);
-  const caching = lowest.find(({ volatileCache }) => volatileCache.value === true);
-  if (caching !== undefined && caching.volatileCache.value !== undefined) return { value: true, source: caching.volatileCache.source };
-  for (const { name, kind, volatileCache } of lowest) {
-    if (volatileCache.value === undefined) return volatileCache;
-    if (kind !== 'disk') return { value: undefined, reason: `${name} (${kind}) is not where bytes stay, and what is behind it is not told` };
-  }
-  if (lowest.length === 0) return { value: undefined, reason: 'no device is described' };
-  return { value: false, source: lowest.map(({ volatileCache }) => (volatileCache.value === undefined ? '' : volatileCache.source)).join(', ') };
+  const caches = lowest.map(({ volatileCache }) => volatileCache);
+  const caching = caches.find(({ value }) => value === true);
+  if (caching !== undefined) return caching;
+  const silent = caches.find(({ known }) => !known);
+  if (silent !== undefined) return silent;
+  const other = lowest.find(({ kind }) => kind !== 'disk');
+  if (other !== undefined) return unknown(`${other.name} (${other.kind}) is not where bytes stay, and what is behind it is not told`);
+  if (lowest.length === 0) return unknown('no device is described');
+  return told(false, caches.map((cache) => (cache.known ? cache.source : '')).join(', '));
 }
 
 function protectionOf(filesystem: string, volatileCache: Fact<boolean>): PowerLossProtection {
   if (filesystem === 'tmpfs') return { known: true, protected: false, evidence: 'tmpfs keeps files in memory' };
-  if (volatileCache.value === false) return { known: true, protected: true, evidence: `no volatile write cache: ${volatileCache.source}` };
-  if (volatileCache.value === undefined) return { known: false, evidence: `nothing tells of a volatile write cache: ${volatileCache.reason}` };
+  if (volatileCache.known && !volatileCache.value) return { known: true, protected: true, evidence: `no volatile write cache: ${volatileCache.source}` };
+  if (!volatileCache.known) return { known: false, evidence: `nothing tells of a volatile write cache: ${volatileCache.reason}` };
   return { known: false, evidence: `there is a volatile write cache (${volatileCache.source}), and nothing tells whether it outlives a loss of power` };
 }
 
