@@ -2,11 +2,11 @@
 import { constants } from 'node:buffer';
 import { NativeMemory } from '../../platform/ffi.js';
 import type { TransferPrimitive } from '../../platform/interface/transfer.js';
-import type { DirectUse, WriteMethod, WriteSync } from '../../workers/files/transfer.js';
+import type { DirectUse, ReadAnswer, WriteMethod, WriteSync } from '../../workers/files/transfer.js';
 import { LOG_BUFFER_ALIGNMENT } from '../../workers/protocol/log-buffer.js';
 import * as check from '../options.js';
 import type { Caller, OperationOptions } from './caller.js';
-import type { FileHandle } from './file-handle.js';
+import { FileHandle } from './file-handle.js';
 import { creationOf } from './open.js';
 
 /** Bytes to write: a string is written as UTF-8. */
@@ -201,9 +201,21 @@ function callback(value: unknown): ((bytes: number) => void) | undefined {
   return value as ((bytes: number) => void) | undefined;
 }
 
+/** What an answer leaves unsaid because the handle knows it. */
+function directOf(target: unknown, { direct, directReason }: Partial<DirectUse>): DirectUse {
+  if (target instanceof FileHandle) return { direct: target.direct.active, directReason: target.direct.reason };
+  return { direct: direct === true, directReason: directReason ?? '' };
+}
+
 /** The bytes as a Buffer, without a copy. */
 function bufferOf(data: Uint8Array): Buffer {
   return Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+}
+
+function readResult(target: unknown, { data, primitive, ...used }: ReadAnswer, into: Uint8Array | undefined): ReadResult {
+  const read = typeof data === 'number' ? into?.subarray(0, data) : data;
+  const { direct, directReason } = directOf(target, used);
+  return { data: bufferOf(read ?? new Uint8Array(0)), primitive, direct, directReason };
 }
 
 function readOperations(caller: Caller): Pick<TransferOperations, 'readAll' | 'readRange' | 'readVector'> {
@@ -212,8 +224,8 @@ function readOperations(caller: Caller): Pick<TransferOperations, 'readAll' | 'r
       const { direct, maxBytes, onProgress }: ReadAllOptions = caller.options(options, ['direct', 'maxBytes', 'onProgress']);
       const most = check.integer('maxBytes', maxBytes, BYTES_MAX, 0, BYTES_MAX);
       const args = [caller.fileTarget('target', target), check.boolean('direct', direct, false), most] as const;
-      const { data, primitive, direct: isDirect, directReason } = await caller.run('readAll', args, options, { onProgress: callback(onProgress) });
-      return { data: bufferOf(data ?? new Uint8Array(0)), primitive, direct: isDirect, directReason };
+      const answer = await caller.run('readAll', args, options, { onProgress: callback(onProgress) });
+      return readResult(target, answer, undefined);
     },
 
     async readRange(target, offset, length, options) {
@@ -223,9 +235,7 @@ function readOperations(caller: Caller): Pick<TransferOperations, 'readAll' | 'r
       if (memory !== undefined && memory.length < bytes) check.fail('into', `as long as \`length\`, ${bytes} bytes`, memory.length);
       const args = [caller.fileTarget('target', target), position('offset', offset), bytes, check.boolean('direct', direct, false), memory] as const;
       const how = { onProgress: callback(onProgress), together: bytes <= SHORT_BYTES_MAX ? SHORT : undefined };
-      const answer = await caller.run('readRange', args, options, how);
-      const data = bufferOf(answer.data ?? memory?.subarray(0, answer.bytesRead) ?? new Uint8Array(0));
-      return { data, primitive: answer.primitive, direct: answer.direct, directReason: answer.directReason };
+      return readResult(target, await caller.run('readRange', args, options, how), memory);
     },
 
     async readVector(target, pieces, offset, options) {
@@ -243,12 +253,12 @@ function readOperations(caller: Caller): Pick<TransferOperations, 'readAll' | 'r
           left -= length;
           return bufferOf(buffer.subarray(0, length));
         });
-        return { ...answer, data };
+        return { ...answer, data, ...directOf(target, answer) };
       }
       const lengths = pieces.map((piece, index) => count(`pieces[${index}]`, piece));
       count('the sum of `pieces`', lengths.reduce((sum, length) => sum + length, 0));
       const answer = await caller.run('readVectorOwn', [file, lengths, at], options, how);
-      return { ...answer, data: answer.data.map(bufferOf) };
+      return { ...answer, data: answer.data.map(bufferOf), ...directOf(target, answer) };
     },
   };
 }
@@ -275,7 +285,8 @@ function writeOperations(caller: Caller): Omit<TransferOperations, 'readAll' | '
         caller.place('path', path), bytesOf('data', data), method, check.boolean('direct', given.direct, false),
         creation(method, given.create, true, given.mode), check.boolean('exclusive', given.exclusive, false),
       ] as const;
-      return caller.run('writeAll', args, options, { onProgress: callback(given.onProgress) });
+      const answer = await caller.run('writeAll', args, options, { onProgress: callback(given.onProgress) });
+      return { ...answer, ...directOf(path, answer) };
     },
 
     async writeAt(target, data, offset, options) {
@@ -286,7 +297,8 @@ function writeOperations(caller: Caller): Omit<TransferOperations, 'readAll' | '
         writable(target), bytes, position('offset', offset), method, check.boolean('direct', given.direct, false),
         creation(method, given.create, false, given.mode), check.boolean('atomic', given.atomic, false),
       ] as const;
-      return caller.run('writeAt', args, options, { onProgress: callback(given.onProgress), together: together(bytes.length, method) });
+      const answer = await caller.run('writeAt', args, options, { onProgress: callback(given.onProgress), together: together(bytes.length, method) });
+      return { ...answer, ...directOf(target, answer) };
     },
 
     async writeVector(target, buffers, offset, options) {
@@ -295,7 +307,8 @@ function writeOperations(caller: Caller): Omit<TransferOperations, 'readAll' | '
       const method = methodOf(target, given.method);
       const pieces = buffers.map((buffer, index) => bytesOf(`buffers[${index}]`, buffer));
       const args = [writable(target), pieces, position('offset', offset), method, check.boolean('direct', given.direct, false)] as const;
-      return caller.run('writeVector', args, options, { onProgress: callback(given.onProgress) });
+      const answer = await caller.run('writeVector', args, options, { onProgress: callback(given.onProgress) });
+      return { ...answer, ...directOf(target, answer) };
     },
 
     async append(target, data, options) {
@@ -303,7 +316,8 @@ function writeOperations(caller: Caller): Omit<TransferOperations, 'readAll' | '
       const method = check.oneOf<WriteMethod>('method', given.method, typeof target === 'string' ? 'auto' : 'none', APPEND_METHODS);
       const bytes = bytesOf('data', data);
       const args = [caller.fileTarget('target', target), bytes, method, creation(method, given.create, true, given.mode)] as const;
-      return caller.run('append', args, options, { onProgress: callback(given.onProgress), together: together(bytes.length, method) });
+      const answer = await caller.run('append', args, options, { onProgress: callback(given.onProgress), together: together(bytes.length, method) });
+      return { ...answer, ...directOf(target, answer) };
     },
   };
 }

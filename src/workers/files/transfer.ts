@@ -19,21 +19,23 @@ export interface DirectUse {
   readonly directReason: string;
 }
 
-export interface ReadAnswer extends DirectUse {
-  readonly bytesRead: number;
-  /** None where memory of the caller was filled. */
-  readonly data: Uint8Array | undefined;
+/** Of a handle its owner knows: nothing is said then, since messages of many short transfers have their price. */
+type KnownUse = Partial<DirectUse>;
+
+export interface ReadAnswer extends KnownUse {
+  /** How many bytes, where memory of the caller was filled. */
+  readonly data: Uint8Array | number;
   readonly primitive: TransferPrimitive;
 }
 
-export interface VectorAnswer extends DirectUse {
+export interface VectorAnswer extends KnownUse {
   readonly bytesRead: number;
   /** None where memory of the caller was filled. */
   readonly data: Uint8Array[];
   readonly primitive: TransferPrimitive;
 }
 
-export interface WriteAnswer extends DirectUse {
+export interface WriteAnswer extends KnownUse {
   readonly bytesWritten: number;
   readonly primitive: TransferPrimitive;
   readonly sync: WriteSync;
@@ -44,16 +46,13 @@ const UNKNOWN_BYTES = 64 * 1024;
 /** Reads of up to this many bytes that one task does have their results in one piece of memory. */
 const TOGETHER_BYTES_MAX = 16 * 1024;
 
-type Use<T> = (moving: Moving, used: DirectUse) => T;
+type Use<T> = (moving: Moving, used: KnownUse) => T;
 
 /** Uses what is open, or opens a file for the time of `use`; `direct`: with direct IO where there is any. */
 function withFile<T>(context: OperationContext, target: Target, direct: boolean, open: (place: Place) => number, use: Use<T>): T {
   const { platform } = context;
   return inFile(target.path, () => {
-    if (isOpen(target)) {
-      const active = target.directAlignment !== undefined;
-      return use(new Moving(context, target.descriptor, target.directAlignment), { direct: active, directReason: active ? '' : 'the handle is not direct' });
-    }
+    if (isOpen(target)) return use(new Moving(context, target.descriptor, target.directAlignment), {});
     const descriptor = open(target);
     try {
       const { alignment, reason } = direct ? goDirect(platform, descriptor) : { reason: NOT_ASKED };
@@ -90,11 +89,11 @@ function readRange(context: OperationContext, target: Target, offset: number, le
   return withReadable(context, target, direct, (moving, used) => {
     if (into !== undefined) {
       const [memory] = memoriesOf([into.subarray(0, length)]);
-      return { data: undefined, bytesRead: memory === undefined ? 0 : moving.read(memory, offset), primitive, ...used };
+      return { data: memory === undefined ? 0 : moving.read(memory, offset), primitive, ...used };
     }
     const data = readOwn(moving, offset, lengthWithin(context, moving, offset, length), allocate);
     context.move(data.buffer as ArrayBuffer);
-    return { data, bytesRead: data.length, primitive, ...used };
+    return { data, primitive, ...used };
   });
 }
 
@@ -134,7 +133,7 @@ function readAll(context: OperationContext, target: Target, direct: boolean, max
     checkSize(target, sizeBytes, maxBytes);
     const data = sizeBytes === 0 ? readUnknown(moving, target, maxBytes) : readOwn(moving, 0, sizeBytes, newMemory);
     context.move(data.buffer as ArrayBuffer);
-    return { data, bytesRead: data.length, primitive: transfer.primitives.read, ...used };
+    return { data, primitive: transfer.primitives.read, ...used };
   });
 }
 
@@ -194,8 +193,8 @@ function piecesOf(memories: readonly Memory[]): { address: number; bytes: number
 // ---- writes --------------------------------------------------------------------------------------------------------
 
 /** Where it is decided how a write becomes durable. `oneCall`: a single call writes all of it, and nothing is truncated after. */
-function syncFor({ platform: { files } }: OperationContext, moving: Moving, used: DirectUse, method: WriteMethod, oneCall: boolean): WriteSync {
-  if (method === 'direct' && !moving.direct) throw new NotSupportedError("the method 'direct'", used.directReason);
+function syncFor({ platform: { files } }: OperationContext, moving: Moving, used: KnownUse, method: WriteMethod, oneCall: boolean): WriteSync {
+  if (method === 'direct' && !moving.direct) throw notDirect("the method 'direct'", used);
   switch (method) {
     case 'none': return 'none';
     case 'sync': return 'fsync';
@@ -205,6 +204,10 @@ function syncFor({ platform: { files } }: OperationContext, moving: Moving, used
       // Several calls with the flag would flush the device's cache several times.
       return oneCall && files.filesystem(moving.descriptor).dsyncWrites ? 'RWF_DSYNC' : 'fdatasync';
   }
+}
+
+function notDirect(what: string, { directReason = 'the handle is not direct' }: KnownUse): NotSupportedError {
+  return new NotSupportedError(what, `it needs direct IO: ${directReason}`);
 }
 
 /** Makes durable what was written. `RWF_DSYNC`: it is. */
@@ -221,20 +224,20 @@ function memoryOf(view: Uint8Array): Memory {
   return memoriesOf([view])[0] ?? { bytes: view, address: 0 };
 }
 
-function writeData(context: OperationContext, moving: Moving, used: DirectUse, data: Uint8Array, offset: number, method: WriteMethod): WriteAnswer {
+function writeData(context: OperationContext, moving: Moving, used: KnownUse, data: Uint8Array, offset: number, method: WriteMethod): WriteAnswer {
   const sync = syncFor(context, moving, used, method, isOneCall(moving, offset, data.length));
   const primitive = moving.write(memoryOf(data), offset, sync === 'RWF_DSYNC');
   settle(context, moving, sync);
   return { bytesWritten: data.length, primitive, sync, ...used };
 }
 
-function writeAtomic(context: OperationContext, moving: Moving, used: DirectUse, data: Uint8Array, offset: number, method: WriteMethod): WriteAnswer {
+function writeAtomic(context: OperationContext, moving: Moving, used: KnownUse, data: Uint8Array, offset: number, method: WriteMethod): WriteAnswer {
   const { transfer, files } = context.platform;
   const { length } = data;
   const refuse = (reason: string): never => {
     throw new NotSupportedError('an atomic write', reason);
   };
-  if (!moving.direct) refuse(`it needs direct IO: ${used.directReason}`);
+  if (!moving.direct) throw notDirect('an atomic write', used);
   const limits = transfer.atomicWrites(moving.descriptor) ?? refuse(`the filesystem ${files.filesystem(moving.descriptor).name} offers none for this file`);
   if (length < limits.min || length > limits.max || (length & (length - 1)) !== 0 || offset % length !== 0) {
     refuse(`the file takes a power of two from ${limits.min} to ${limits.max} bytes at a multiple of its length, not ${length} bytes at ${offset}`);
@@ -267,7 +270,7 @@ function writeAll(context: OperationContext, place: Place, data: Uint8Array, met
     return opened.descriptor;
   };
   return withFile(context, place, direct || method === 'direct', open, (moving, used) => {
-    if (method === 'direct' && !moving.direct) throw new NotSupportedError("the method 'direct'", used.directReason);
+    if (method === 'direct' && !moving.direct) throw notDirect("the method 'direct'", used);
     if (!created) platform.files.truncate(moving.descriptor, 0);
     return { ...writeData(context, moving, used, data, 0, method), created };
   });
