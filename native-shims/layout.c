@@ -52,6 +52,10 @@ int main(void) {
   AT("statx.directMemoryAlignment", struct statx, stx_dio_mem_align);
   AT("statx.directOffsetAlignment", struct statx, stx_dio_offset_align);
 #endif
+#ifdef STATX_WRITE_ATOMIC
+  AT("statx.atomicWriteMin", struct statx, stx_atomic_write_unit_min);
+  AT("statx.atomicWriteMax", struct statx, stx_atomic_write_unit_max);
+#endif
   printf("\"op.WRITEV\": %d,\n", IORING_OP_WRITEV);
   printf("\"op.FSYNC\": %d,\n", IORING_OP_FSYNC);
   printf("\"op.READ_FIXED\": %d,\n", IORING_OP_READ_FIXED);

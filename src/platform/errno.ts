@@ -12,7 +12,7 @@ for (const [name, number] of Object.entries(constants.errno)) {
   if (name !== 'EWOULDBLOCK' && name !== 'ENOTSUP') NAMES.set(number, name);
 }
 
-export const { EACCES, EAGAIN, EBUSY, EINTR, EINVAL, EIO, EISDIR, ENOENT, ENOMEM, ENOSPC, ENOSYS, ENOTDIR, EOPNOTSUPP, EPERM, ETIME, ECANCELED, EEXIST, EDQUOT, EFBIG, ELOOP, ENOTTY, ENXIO } =
+export const { EACCES, EAGAIN, EBUSY, EINTR, EINVAL, EIO, EISDIR, ENOENT, ENOMEM, ENOSPC, ENOSYS, ENOTDIR, EOPNOTSUPP, EPERM, ETIME, ECANCELED, EEXIST, EDQUOT, EFBIG, ELOOP, ENODEV, ENOTTY, ENXIO } =
   constants.errno;
 
 interface Meaning {
@@ -25,6 +25,7 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   ENOTDIR: { code: 'TIDEMARK_NOT_FOUND', explanation: 'a part of the path is not a directory' },
   EACCES: { code: 'TIDEMARK_PERMISSION', explanation: 'permission denied' },
   EPERM: { code: 'TIDEMARK_PERMISSION', explanation: 'operation not permitted' },
+  EBADF: { code: 'TIDEMARK_PERMISSION', explanation: 'the file is not open for this kind of access' },
   EISDIR: { code: 'TIDEMARK_IS_DIRECTORY', explanation: 'is a directory, expected a regular file' },
   EEXIST: { code: 'TIDEMARK_EXISTS', explanation: 'exists already' },
   ENOSPC: { code: 'TIDEMARK_NO_SPACE', explanation: 'no space left on the device' },
@@ -44,10 +45,10 @@ export function errnoName(errno: number): string {
 }
 
 /** Builds the error of a system call that failed with `errno` (positive). */
-export function ioError(errno: number, syscall: string, path?: string): IoError {
+export function ioError(errno: number, syscall: string, path?: string, bytesDone?: number): IoError {
   const name = errnoName(errno);
   const meaning = MEANINGS[name] ?? { code: 'TIDEMARK_IO', explanation: 'failed' };
-  return new IoError(meaning.code, { errno, errnoName: name, syscall, path, explanation: meaning.explanation });
+  return new IoError(meaning.code, { errno, errnoName: name, syscall, path, explanation: meaning.explanation, bytesDone });
 }
 
 /** Runs file calls that know no more than a descriptor, and names the file in what they throw. */
@@ -55,7 +56,7 @@ export function inFile<T>(path: string, work: () => T): T {
   try {
     return work();
   } catch (error) {
-    if (error instanceof IoError && error.path === undefined) throw ioError(error.errno, error.syscall, path);
+    if (error instanceof IoError && error.path === undefined) throw ioError(error.errno, error.syscall, path, error.bytesDone);
     throw error;
   }
 }

@@ -54,10 +54,12 @@ export class IoError extends TidemarkError {
   readonly errnoName: string;
   readonly syscall: string;
   readonly path: string | undefined;
+  /** Bytes that the operation had transferred before, where it tells; they were not synced. */
+  readonly bytesDone: number | undefined;
 
   constructor(
     code: IoErrorCode,
-    detail: { errno: number; errnoName: string; syscall: string; path?: string | undefined; explanation: string },
+    detail: { errno: number; errnoName: string; syscall: string; path?: string | undefined; explanation: string; bytesDone?: number | undefined },
   ) {
     const where = detail.path === undefined ? '' : ` '${detail.path}'`;
     super(code, `${detail.syscall}${where}: ${detail.explanation} (${detail.errnoName})`);
@@ -65,6 +67,7 @@ export class IoError extends TidemarkError {
     this.errnoName = detail.errnoName;
     this.syscall = detail.syscall;
     this.path = detail.path;
+    this.bytesDone = detail.bytesDone;
   }
 }
 
@@ -110,7 +113,8 @@ export type OperationErrorCode =
   | 'TIDEMARK_CLOSED'
   | 'TIDEMARK_OUTSIDE_ROOT'
   | 'TIDEMARK_QUEUE_FULL'
-  | 'TIDEMARK_TIMEOUT';
+  | 'TIDEMARK_TIMEOUT'
+  | 'TIDEMARK_TOO_LARGE';
 
 /** A file operation that was not done, or given up, for a reason that is not the system's. */
 export class OperationError extends TidemarkError {

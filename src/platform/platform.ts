@@ -64,6 +64,9 @@ export interface OpenFlags {
   readonly mode?: number;
 }
 
+/** The calls that order writes. Linux has none for programs: there it is a full sync of the data. */
+export type BarrierPrimitive = 'fdatasync' | 'F_BARRIERFSYNC';
+
 /** Blocking file calls. `address` is a native memory address; its owner must keep it alive for the call. */
 export interface Files {
   open(path: string, flags: OpenFlags): number;
@@ -77,6 +80,11 @@ export interface Files {
   syncData(descriptor: number): void;
   /** Makes data and all metadata durable. */
   syncFull(descriptor: number): void;
+  /**
+   * What was written before comes to the device before what is written after, if it is not durable at once. Answers the call
+   * that did it.
+   */
+  syncBarrier(descriptor: number): BarrierPrimitive;
   /** Makes the entries of a directory durable. */
   syncDirectory(path: string): void;
   truncate(descriptor: number, bytes: number): void;
@@ -85,8 +93,8 @@ export interface Files {
   advise(descriptor: number, offset: number, bytes: number, advice: Advice): void;
   /** Tells what direct IO this file allows. */
   probeDirect(descriptor: number): DirectIo;
-  /** Turns direct IO on for an open file: from now on transfers must be aligned as {@link probeDirect} tells. */
-  setDirect(descriptor: number): void;
+  /** Turns direct IO on for an open file, or off: while it is on, transfers must be aligned as {@link probeDirect} tells. */
+  setDirect(descriptor: number, on?: boolean): void;
   filesystem(descriptor: number): Filesystem;
   /** Takes the exclusive lock of an open file without waiting. Undefined when taken, else what is known of the holder. */
   tryLockExclusive(descriptor: number): LockHolder | undefined;

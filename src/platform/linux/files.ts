@@ -39,6 +39,8 @@ export const STATX = {
   deviceMinor: 140,
   directMemoryAlignment: 152,
   directOffsetAlignment: 156,
+  atomicWriteMin: 168,
+  atomicWriteMax: 172,
   bytes: 256,
 } as const;
 const STATX_BASIC_STATS = 0x7ff;
@@ -193,9 +195,9 @@ function probeDirect(descriptor: number): DirectIo {
   return { available: true, offsetAlignment: alignment, memoryAlignment: alignment };
 }
 
-function setDirect(descriptor: number): void {
+function setDirect(descriptor: number, on = true): void {
   const flags = check(c.fcntl(descriptor, F_GETFL, 0), 'fcntl');
-  check(c.fcntl(descriptor, F_SETFL, flags | O_DIRECT), 'fcntl');
+  check(c.fcntl(descriptor, F_SETFL, on ? flags | O_DIRECT : flags & ~O_DIRECT), 'fcntl');
 }
 
 function filesystem(descriptor: number): Filesystem {
@@ -263,6 +265,10 @@ export const files: Files = {
   writeFully,
   syncData: syncOnce(c.fdatasync, 'fdatasync'),
   syncFull: syncOnce(c.fsync, 'fsync'),
+  syncBarrier: (descriptor) => {
+    check(c.fdatasync(descriptor), 'fdatasync');
+    return 'fdatasync';
+  },
   syncDirectory,
   truncate,
   allocate,
