@@ -20,6 +20,7 @@ export {
   alignedBuffer,
   type AppendOptions,
   type FileBytes,
+  type OverwriteMethod,
   type ReadAllOptions,
   type ReadOptions,
   type ReadRangeOptions,

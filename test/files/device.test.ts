@@ -133,6 +133,26 @@ for (const filesystem of FILESYSTEMS) {
   });
 }
 
+for (const filesystem of FILESYSTEMS) {
+  test(`${filesystem.name}: overwriting without an NVMe device is a direct write, or none`, async () => {
+    const path = join(directoryOn(filesystem), 'file');
+    const old = Buffer.alloc(8192, 1);
+    writeFileSync(path, old);
+    const { direct } = await files.readAll(path, { direct: true });
+    const writing = files.writeAt(path, Buffer.alloc(4096, 2), 4096, { method: 'overwrite' });
+    if (!direct) {
+      assert.is(await codeOf(writing), 'TIDEMARK_NOT_SUPPORTED');
+      assert.equal(readFileSync(path), old);
+      return;
+    }
+    const { sync, bytesWritten } = await writing;
+    assert.ok(sync === 'RWF_DSYNC' || sync === 'fdatasync', sync);
+    assert.is(bytesWritten, 4096);
+    assert.equal(readFileSync(path), Buffer.concat([Buffer.alloc(4096, 1), Buffer.alloc(4096, 2)]));
+    assert.is(await codeOf(files.writeAt(path, old, 0, { method: 'overwrite', atomic: true })), 'TIDEMARK_INVALID_ARGUMENT');
+  });
+}
+
 test('a handle tells the same as its path, and a link the same as its file', async () => {
   const [filesystem] = FILESYSTEMS;
   if (filesystem === undefined) return;

@@ -12,11 +12,13 @@ import { selectPlatform } from './node_modules/tidemark/dist/platform/select.js'
 import { flushBelow, flushDeviceOf } from './node_modules/tidemark/dist/workers/files/device.js';
 
 const DISK = '/dev/nvme0n1';
+/** Has a partition, and no filesystem. */
+const PARTITIONED = '/dev/nvme1n1';
 const FILE = '/mnt/file';
 const NOBODY = 65534;
 const FLUSHES = 3;
 const [blockBytes, diskBytes, serial] = [Number(process.argv[2]), Number(process.argv[3]), process.argv[4]];
-const scheduler = new IoScheduler({ backend: 'io_uring' });
+const scheduler = new IoScheduler({ backend: 'io_uring', fileWorkers: 1 });
 const { files } = scheduler;
 
 let failed = false;
@@ -110,6 +112,13 @@ await check('identify tells what the device was made with', async () => {
   assert.equal(atomic.powerFail.bytes, blockBytes);
 });
 
+await check('a partition is found on its namespace', async () => {
+  const { value: { list: [partition, namespace] } } = (await files.probe(`${PARTITIONED}p1`)).devices;
+  assert.deepEqual([partition.kind, partition.nvme, partition.below], ['partition', true, ['nvme1n1']]);
+  assert.deepEqual([namespace.kind, namespace.nvme, namespace.path], ['disk', true, PARTITIONED]);
+  assert.deepEqual(await files.nvmeFlush(`${PARTITIONED}p1`), { primitive: 'NVME_IOCTL_IO_CMD', device: PARTITIONED, namespaceId: 1 });
+});
+
 await check('nvmeFlush', async () => {
   const handle = await files.openRead(FILE);
   await counted(FLUSHES, 'nvmeFlush', async () => {
@@ -132,6 +141,21 @@ await check('the flush of direct writes is tried once, then used', async () => {
   });
   await counted(1, 'flushBelow', async () => flushBelow(platform, descriptor));
   closeSync(descriptor);
+});
+
+// A thread's first one tries the device with a flush of its own.
+await files.writeAt(FILE, Buffer.alloc(4096), 0, { method: 'overwrite' });
+
+await check("'overwrite' flushes the device for blocks that are there, and is a direct write where the file grows", async () => {
+  const bytes = Buffer.alloc(8192, 7);
+  await counted(1, 'overwrite', async () => {
+    const { sync, direct } = await files.writeAt(FILE, bytes, 4096, { method: 'overwrite' });
+    assert.deepEqual([sync, direct], ['nvme flush', true]);
+  });
+  assert.deepEqual(readFileSync(FILE).subarray(4096, 4096 + bytes.length), bytes);
+  const { sync } = await files.writeAt(FILE, bytes, 64 * 1024, { method: 'overwrite' });
+  assert.notEqual(sync, 'nvme flush');
+  assert.equal(readFileSync(FILE).length, 64 * 1024 + bytes.length);
 });
 
 await check('a file that lies on no disk is flushed by nobody', async () => {

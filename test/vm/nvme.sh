@@ -26,7 +26,7 @@ for word in "$@"; do
   esac
 done
 
-readonly disk_mib=96 filesystem_mib=64 boot_seconds=180 serial=TIDEMARK-VM
+readonly disk_mib=96 filesystem_mib=64 run_seconds_max=600 serial=TIDEMARK-VM
 
 # ---- what it takes --------------------------------------------------------------------------------------------------
 
@@ -124,14 +124,19 @@ run() { # bytes of a logical block
   # Complete, or the guest's kernel would go on with it in the background, and flush.
   mkfs.ext4 -q -F -b 4096 -E lazy_itable_init=0,lazy_journal_init=0 "$dir/disk" "${filesystem_mib}M"
   : > "$dir/log"
+  # A second disk has an MBR: one Linux partition (type 83h) of 1024 blocks from block 256 on.
+  truncate -s 8M "$dir/partitioned"
+  printf '\0\0\0\0\203\0\0\0\0\1\0\0\0\4\0\0' | dd of="$dir/partitioned" bs=1 seek=446 conv=notrunc status=none
+  printf '\125\252' | dd of="$dir/partitioned" bs=1 seek=510 conv=notrunc status=none
   local started=$SECONDS
   # In front of the disk stands a log of all that reaches it, in the format of dm-log-writes.
-  timeout -s KILL "$boot_seconds" qemu-system-x86_64 -M q35 -accel tcg,thread=multi -cpu max -smp 2 -m 1024 \
+  timeout -s KILL "$run_seconds_max" qemu-system-x86_64 -M q35 -accel tcg,thread=multi -cpu max -smp 2 -m 1024 \
     -nodefaults -nographic -no-reboot -serial stdio -kernel "$kernel" -initrd "$work/root.cpio" \
     -append "console=ttyS0 quiet panic=-1 rdinit=/init guest=$block,$((disk_mib * 1024 * 1024)),$serial" \
     -blockdev "driver=file,node-name=disk,filename=$dir/disk" -blockdev "driver=file,node-name=log,filename=$dir/log" \
     -blockdev driver=blklogwrites,node-name=logged,file=disk,log=log,log-sector-size=512 \
     -device "nvme,serial=$serial,drive=logged,logical_block_size=$block,physical_block_size=$block" \
+    -drive "if=none,id=partitioned,format=raw,file=$dir/partitioned" -device nvme,serial=SECOND,drive=partitioned \
     < /dev/null 2>&1 | tr -d '\r' > "$dir/console" || true
   {
     grep -E '^(PASS|FAIL) ' "$dir/console" || true

@@ -2,7 +2,7 @@
 import { constants } from 'node:buffer';
 import { NativeMemory } from '../../platform/ffi.js';
 import type { TransferPrimitive } from '../../platform/interface/transfer.js';
-import type { DirectUse, ReadAnswer, WriteMethod, WriteSync } from '../../workers/files/transfer.js';
+import type { DirectUse, OverwriteMethod, ReadAnswer, WriteMethod, WriteSync } from '../../workers/files/transfer.js';
 import { LOG_BUFFER_ALIGNMENT } from '../../workers/protocol/log-buffer.js';
 import * as check from '../options.js';
 import type { Caller, OperationOptions } from './caller.js';
@@ -12,7 +12,7 @@ import { creationOf } from './open.js';
 /** Bytes to write: a string is written as UTF-8. */
 export type FileBytes = string | Uint8Array;
 
-export type { TransferPrimitive, WriteMethod, WriteSync };
+export type { OverwriteMethod, TransferPrimitive, WriteMethod, WriteSync };
 
 /** Of operations that may take long. */
 export interface TransferOptions extends OperationOptions {
@@ -76,7 +76,16 @@ export interface WriteOptions extends TransferOptions {
   readonly direct?: boolean;
 }
 
-export interface WriteAtOptions extends WriteOptions {
+export interface WriteAtOptions extends Omit<WriteOptions, 'method'> {
+  /**
+   * As for other writes, and besides:
+   * - `overwrite`: as `direct`, for bytes that replace ones which *were written and synced before*, and whose blocks no other file
+   *   shares (no reflink). You vouch for that; blocks that are only reserved (`fallocate`) or not yet synced may be lost with the
+   *   power all the same. Where ext4 or xfs lies on an NVMe namespace that may be flushed, the writes are followed by an NVMe
+   *   flush (`sync` is `nvme flush`), which makes data durable and no metadata. Elsewhere, and where the file would grow, it is
+   *   `direct`. Not together with `atomic`.
+   */
+  readonly method?: OverwriteMethod;
   /**
    * All or nothing, even through a power loss (`RWF_ATOMIC`, Linux 6.11): direct IO, a power of two bytes within what the file
    * offers, at a multiple of that. `TIDEMARK_NOT_SUPPORTED`, with the reason, where it cannot be. Default false.
@@ -162,6 +171,7 @@ const BYTES_MAX = constants.MAX_LENGTH;
 const SHORT_BYTES_MAX = 64 * 1024;
 const SHORT = { word: 'short', most: 32 } as const;
 const METHODS = ['none', 'sync', 'data', 'direct', 'auto'] as const;
+const OVERWRITE_METHODS = [...METHODS, 'overwrite'] as const;
 const APPEND_METHODS = ['none', 'sync', 'data', 'auto'] as const;
 
 /**
@@ -270,12 +280,13 @@ function writeOperations(caller: Caller): Omit<TransferOperations, 'readAll' | '
     if ('file' in file && file.file.appends === true) check.fail('target', 'a file that is written at any offset, opened with openWriteAt or openWriteNew', target);
     return file;
   };
-  const methodOf = (target: unknown, method: unknown): WriteMethod => check.oneOf('method', method, typeof target === 'string' ? 'auto' : 'none', METHODS);
-  const creation = (method: WriteMethod, create: unknown, createDefault: boolean, mode: number | undefined): ReturnType<typeof creationOf> | undefined => {
+  const byDefault = (target: unknown): WriteMethod => (typeof target === 'string' ? 'auto' : 'none');
+  const methodOf = (target: unknown, method: unknown): WriteMethod => check.oneOf('method', method, byDefault(target), METHODS);
+  const creation = (method: OverwriteMethod, create: unknown, createDefault: boolean, mode: number | undefined): ReturnType<typeof creationOf> | undefined => {
     const made = creationOf({ ...(mode !== undefined && { mode }), durable: method !== 'none' });
     return check.boolean('create', create, createDefault) ? made : undefined;
   };
-  const together = (bytes: number, method: WriteMethod): typeof SHORT | undefined => (bytes <= SHORT_BYTES_MAX && method === 'none' ? SHORT : undefined);
+  const together = (bytes: number, method: OverwriteMethod): typeof SHORT | undefined => (bytes <= SHORT_BYTES_MAX && method === 'none' ? SHORT : undefined);
 
   return {
     async writeAll(path, data, options) {
@@ -291,7 +302,8 @@ function writeOperations(caller: Caller): Omit<TransferOperations, 'readAll' | '
 
     async writeAt(target, data, offset, options) {
       const given: WriteAtOptions = caller.options(options, ['method', 'direct', 'atomic', 'create', 'mode', 'onProgress']);
-      const method = methodOf(target, given.method);
+      const method = check.oneOf<OverwriteMethod>('method', given.method, byDefault(target), OVERWRITE_METHODS);
+      if (method === 'overwrite' && given.atomic === true) check.fail('method', "another one than 'overwrite' for an atomic write", method);
       const bytes = bytesOf('data', data);
       const args = [
         writable(target), bytes, position('offset', offset), method, check.boolean('direct', given.direct, false),
@@ -313,7 +325,7 @@ function writeOperations(caller: Caller): Omit<TransferOperations, 'readAll' | '
 
     async append(target, data, options) {
       const given: AppendOptions = caller.options(options, ['method', 'create', 'mode', 'onProgress']);
-      const method = check.oneOf<WriteMethod>('method', given.method, typeof target === 'string' ? 'auto' : 'none', APPEND_METHODS);
+      const method = check.oneOf<WriteMethod>('method', given.method, byDefault(target), APPEND_METHODS);
       const bytes = bytesOf('data', data);
       const args = [caller.fileTarget('target', target), bytes, method, creation(method, given.create, true, given.mode)] as const;
       const answer = await caller.run('append', args, options, { onProgress: callback(given.onProgress), together: together(bytes.length, method) });

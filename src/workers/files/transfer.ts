@@ -5,13 +5,16 @@ import type { TransferPrimitive } from '../../platform/interface/transfer.js';
 import { outcomeOf, type Outcome } from '../protocol/messages.js';
 import { isOpen, type Place, type Target } from '../protocol/operation.js';
 import type { OperationContext } from './context.js';
+import { flushBelow, flushDeviceOf } from './device.js';
 import { alignDown, alignUp, memoriesOf, Moving, newMemory, STEP_BYTES, type Memory } from './moving.js';
 import { createNew, goDirect, NOT_ASKED, openOrCreate, openRegular, type Creation } from './open.js';
 
 /** How a write becomes durable, as it was asked for. */
 export type WriteMethod = 'none' | 'sync' | 'data' | 'direct' | 'auto';
+/** What one range takes besides: the caller vouches for its blocks. */
+export type OverwriteMethod = WriteMethod | 'overwrite';
 /** How it did. `RWF_DSYNC`: each write call was durable when it returned. */
-export type WriteSync = 'none' | 'fdatasync' | 'fsync' | 'RWF_DSYNC';
+export type WriteSync = 'none' | 'fdatasync' | 'fsync' | 'RWF_DSYNC' | 'nvme flush';
 
 /** What direct IO an operation had. `reason`: why not; empty where it was direct. */
 export interface DirectUse {
@@ -251,10 +254,26 @@ function writeAtomic(context: OperationContext, moving: Moving, used: KnownUse, 
   return { bytesWritten: length, primitive: transfer.primitives.writeVector, sync, ...used };
 }
 
-function writeAt(context: OperationContext, target: Target, data: Uint8Array, offset: number, method: WriteMethod, direct: boolean, creation: Creation | undefined, atomic: boolean): WriteAnswer {
+/**
+ * Writes over blocks that were written and synced before, as the caller vouches: then no metadata has to become durable, and the
+ * flush of an NVMe device does. Where there is none, or the file would grow, it is a direct write as any other.
+ */
+function overwrite(context: OperationContext, moving: Moving, used: KnownUse, data: Uint8Array, offset: number): WriteAnswer {
+  const { platform } = context;
+  const { descriptor, alignment, direct } = moving;
+  const inside = direct && alignUp(offset + data.length, alignment) <= platform.files.status(descriptor).sizeBytes;
+  if (!inside || flushDeviceOf(platform, descriptor) === undefined) return writeData(context, moving, used, data, offset, 'direct');
+  const primitive = moving.write(memoryOf(data), offset, false);
+  flushBelow(platform, descriptor);
+  return { bytesWritten: data.length, primitive, sync: 'nvme flush', ...used };
+}
+
+function writeAt(context: OperationContext, target: Target, data: Uint8Array, offset: number, method: OverwriteMethod, direct: boolean, creation: Creation | undefined, atomic: boolean): WriteAnswer {
   const open = (place: Place): number => openOrCreate(context.platform, place, { write: true }, creation).descriptor;
-  return withFile(context, target, direct || method === 'direct' || atomic, open, (moving, used) =>
-    (atomic ? writeAtomic : writeData)(context, moving, used, data, offset, method));
+  return withFile(context, target, direct || method === 'direct' || method === 'overwrite' || atomic, open, (moving, used) => {
+    if (method === 'overwrite') return overwrite(context, moving, used, data, offset);
+    return (atomic ? writeAtomic : writeData)(context, moving, used, data, offset, method);
+  });
 }
 
 function writeAll(context: OperationContext, place: Place, data: Uint8Array, method: WriteMethod, direct: boolean, creation: Creation | undefined, exclusive: boolean): WriteAnswer & { created: boolean } {
