@@ -13,11 +13,11 @@ export interface TracedStep {
   readonly calls: readonly string[];
 }
 
-/** Runs the steps in a program of its own, one after the other. */
-export async function traceSteps(steps: readonly TransferStep[], directory: string): Promise<TracedStep[]> {
+/** Runs the steps in a program of its own, one after the other. `tracing`: more words for the tracer. */
+export async function traceSteps(steps: readonly TransferStep[], directory: string, tracing: readonly string[] = []): Promise<TracedStep[]> {
   const trace = join(directory, '..', `trace-${process.pid}-${traces++}`);
   const { report, code, stderr } = await runProgram<Record<string, unknown>[]>('transfers', steps, {
-    prefix: ['strace', '-f', '-tt', '-y', '-s', '20', '-e', `trace=${TRACED}`, '-o', trace],
+    prefix: ['strace', '-f', '-tt', '-y', '-s', '20', '-e', `trace=${TRACED}`, ...tracing, '-o', trace],
   });
   if (code !== 0) throw new Error(stderr);
   const calls = parseTrace(readFileSync(trace, 'utf8'));
