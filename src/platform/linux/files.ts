@@ -187,6 +187,8 @@ function probeDirect(descriptor: number): DirectIo {
     assert((offsetAlignment & (offsetAlignment - 1)) === 0, 'the direct IO alignment is a power of two');
     return { available: true, offsetAlignment, memoryAlignment };
   }
+  // It takes O_DIRECT (Linux 6.6) and goes through the page cache all the same: there is nothing else.
+  if (filesystem(descriptor).name === 'tmpfs') return { available: false, reason: 'tmpfs keeps files in the page cache and nowhere else' };
   const alignment = 4096;
   const memory = new NativeMemory(alignment, alignment);
   if (c.pread(descriptor, memory.address, alignment, 0) < 0) {

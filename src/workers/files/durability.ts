@@ -29,17 +29,21 @@ export function syncParent(platform: Platform, place: Place): void {
 
 export const durabilityOperations = {
   syncData({ platform }: OperationContext, target: Target): { primitive: 'fdatasync' } {
-    withSyncable(platform, target, platform.files.syncData);
+    withSyncable(platform, target, (descriptor) => {
+      platform.files.syncData(descriptor);
+    });
     return { primitive: 'fdatasync' };
   },
 
   syncFull({ platform }: OperationContext, target: Target): { primitive: 'fsync' } {
-    withSyncable(platform, target, platform.files.syncFull);
+    withSyncable(platform, target, (descriptor) => {
+      platform.files.syncFull(descriptor);
+    });
     return { primitive: 'fsync' };
   },
 
   syncBarrier({ platform }: OperationContext, target: Target): { primitive: BarrierPrimitive } {
-    return { primitive: withSyncable(platform, target, platform.files.syncBarrier) };
+    return { primitive: withSyncable(platform, target, (descriptor) => platform.files.syncBarrier(descriptor)) };
   },
 
   syncParentDir({ platform }: OperationContext, place: Place): { primitive: 'fsync' } {
