@@ -25,6 +25,12 @@ export const { baseOfName, Geometry, MARK_FLAG, segmentName } = await internal<t
 export const { walkSegment } = await internal<typeof SegmentWalkModule>('protocol/segment-walk.js');
 export const { listDirectory } = await internal<typeof DirectoryModule>('segment-layout/directory.js');
 
+/** What NVMe devices tell, and what is made of it. */
+export const nvme = {
+  ...(await internal<typeof import('../dist/platform/nvme-identify.js')>('../platform/nvme-identify.js')),
+  ...(await internal<typeof import('../dist/workers/files/device.js')>('files/device.js')),
+};
+
 /** Recovery of the file layout. */
 export const fileRecovery = await internal<typeof import('../dist/workers/file-layout/recovery.js')>('file-layout/recovery.js');
 
@@ -47,6 +53,7 @@ export const segments = {
   ...(await internal<typeof import('../dist/workers/segment-layout/repair-plan.js')>('segment-layout/repair-plan.js')),
   ...(await internal<typeof import('../dist/workers/segment-layout/overlay.js')>('segment-layout/overlay.js')),
   ...(await internal<typeof import('../dist/platform/ffi.js')>('../platform/ffi.js')),
+  platform: (await internal<typeof import('../dist/platform/select.js')>('../platform/select.js')).selectPlatform(),
   files: (await internal<typeof import('../dist/platform/select.js')>('../platform/select.js')).selectPlatform().files,
 };
 export type { Extent } from '../dist/workers/segment-layout/write-side.js';

@@ -10,20 +10,53 @@ export type { FollowOptions } from './follow.js';
 export type { RepairOptions } from './repair.js';
 export { IoUring, type FixedRange, type IoUringOptions } from './io-uring.js';
 export { defaultScheduler, IoScheduler, type Backend, type IoSchedulerOptions } from './scheduler.js';
+export type { Files } from './files/files.js';
+export type { OperationOptions } from './files/caller.js';
+export { FileHandle, type DirectState } from './files/file-handle.js';
+export type { SharedHandle } from './files/handle.js';
+export type { DurabilityOperations, SyncBarrierResult, SyncDataResult, SyncFullResult } from './files/durability.js';
+export type { OpenOperations, OpenOrCreateOptions, OpenReadOptions, OpenWriteOptions } from './files/open.js';
+export {
+  alignedBuffer,
+  type AppendOptions,
+  type FileBytes,
+  type OverwriteMethod,
+  type ReadAllOptions,
+  type ReadOptions,
+  type ReadRangeOptions,
+  type ReadResult,
+  type ReadVectorResult,
+  type TransferOperations,
+  type TransferOptions,
+  type TransferPrimitive,
+  type WriteAllOptions,
+  type WriteAllResult,
+  type WriteAtOptions,
+  type WriteMethod,
+  type WriteOptions,
+  type WriteResult,
+  type WriteSync,
+} from './files/transfer.js';
+export type { NvmeFlushed, NvmeIdentified, NvmeIdentity, PowerLossProtection, StorageProbe } from '../workers/files/device.js';
+export type { BlockDevice, BlockDeviceKind, DeviceAtomicWrite, FileAtomicWrite, Mount, StorageDescription } from '../platform/interface/device.js';
+export type { Fact } from '../platform/fact.js';
+export type { NvmeAtomicBoundary, NvmeAtomicUnit, NvmeController, NvmeNamespace } from '../platform/nvme-identify.js';
 export {
   InternalError,
   InvalidArgumentError,
   IoError,
   JournalError,
   NotSupportedError,
+  OperationError,
   TidemarkError,
   type IoErrorCode,
   type JournalErrorCode,
+  type OperationErrorCode,
 } from '../platform/errors.js';
 export type { Tail, TailState } from '../workers/protocol/frame-walk.js';
 export type { RepairedRange, RepairFinding, RepairReport, TornTail } from '../workers/protocol/messages.js';
 export type { RecordBytes } from '../workers/protocol/log-buffer.js';
-export type { Advice } from '../platform/platform.js';
+export type { Advice, DirectIo, RingAbilities } from '../platform/platform.js';
 export type { AttributeMode, SetXattrOptions, XattrChangeOptions, XattrNames, XattrOptions, XattrRemoved, XattrSet, XattrValue } from './files/attributes.js';
 export type {
   ChmodOptions, DeviceNumber, FileAttribute, FileKind, ModeSet, NewTimes, SetTimesOptions, Statx, StatxOptions, TimeInput, TimesSet,

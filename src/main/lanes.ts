@@ -278,16 +278,16 @@ export class Lanes {
     await new Promise(setImmediate);
     const calls = take();
     if (calls.length === 0) return;
-    const transfer: ArrayBuffer[] = [];
+    const luggage = new Luggage(calls);
     const task: OperationsTask = {
       role: 'operations',
       calls: calls.map((call) => {
         call.run();
-        return { name: call.name, args: call.args.map((value) => detached(value, transfer)), control: call.control?.buffer };
+        return { name: call.name, args: call.args.map((value) => luggage.pack(value)), control: call.control?.buffer };
       }),
     };
     try {
-      const outcomes = await this.#inPool(task, transfer);
+      const outcomes = await this.#inPool(task, luggage.transfer);
       for (const [index, call] of calls.entries()) call.finish(outcomes[index] as Outcome<unknown>);
     } catch (error) {
       for (const call of calls) call.lose(error);
@@ -303,13 +303,41 @@ export class Lanes {
   }
 }
 
-/** Bytes as they travel: those in shared memory as they are, others as a copy that moves. */
-function detached(value: unknown, transfer: ArrayBuffer[]): unknown {
-  if (Array.isArray(value) && value[0] instanceof Uint8Array) return value.map((item) => detached(item, transfer));
-  if (!(value instanceof Uint8Array) || value.buffer instanceof SharedArrayBuffer) return value;
-  const copy = new Uint8Array(value);
-  transfer.push(copy.buffer);
-  return copy;
+/** Bytes as they travel: those in shared memory as they are, the others of a task in one copy that moves. */
+class Luggage {
+  readonly transfer: ArrayBuffer[] = [];
+  readonly #copy: Uint8Array | undefined;
+  #packed = 0;
+
+  constructor(calls: readonly Call[]) {
+    const bytes = calls.reduce((sum, { args }) => sum + args.reduce<number>((inCall, value) => inCall + copiedBytes(value), 0), 0);
+    if (bytes === 0) return;
+    const buffer = new ArrayBuffer(bytes);
+    this.transfer.push(buffer);
+    this.#copy = new Uint8Array(buffer);
+  }
+
+  pack(value: unknown): unknown {
+    if (isListOfBytes(value)) return value.map((item) => this.pack(item));
+    if (!isCopied(value)) return value;
+    const at = this.#packed;
+    this.#packed += value.byteLength;
+    this.#copy?.set(value, at);
+    return this.#copy?.subarray(at, this.#packed) ?? value;
+  }
+}
+
+function isCopied(value: unknown): value is Uint8Array {
+  return value instanceof Uint8Array && !(value.buffer instanceof SharedArrayBuffer);
+}
+
+function isListOfBytes(value: unknown): value is readonly unknown[] {
+  return Array.isArray(value) && value[0] instanceof Uint8Array;
+}
+
+function copiedBytes(value: unknown): number {
+  if (isListOfBytes(value)) return value.reduce<number>((sum, item) => sum + copiedBytes(item), 0);
+  return isCopied(value) ? value.byteLength : 0;
 }
 
 function laneOptions(name: LaneName, options: LaneOptions, concurrency: number): Required<LaneOptions> {

@@ -12,7 +12,7 @@ for (const [name, number] of Object.entries(constants.errno)) {
   if (name !== 'EWOULDBLOCK' && name !== 'ENOTSUP') NAMES.set(number, name);
 }
 
-export const { E2BIG, EACCES, EAGAIN, EBUSY, EINTR, EINVAL, EIO, EISDIR, ENODATA, ENOENT, ENOMEM, ENOSPC, ENOSYS, ENOTDIR, EOPNOTSUPP, EPERM, ERANGE, ETIME, ECANCELED, EEXIST, EDQUOT, EFBIG, ELOOP, ENOTEMPTY, ENXIO, EXDEV } =
+export const { E2BIG, EACCES, EAGAIN, EBUSY, EINTR, EINVAL, EIO, EISDIR, ENODATA, ENOENT, ENOMEM, ENOSPC, ENOSYS, ENOTDIR, EOPNOTSUPP, EPERM, ERANGE, ETIME, ECANCELED, EEXIST, EDQUOT, EFBIG, ELOOP, ENODEV, ENOTEMPTY, ENOTTY, ENXIO, EXDEV } =
   constants.errno;
 
 interface Meaning {
@@ -25,6 +25,7 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   ENOTDIR: { code: 'TIDEMARK_NOT_FOUND', explanation: 'a part of the path is not a directory' },
   EACCES: { code: 'TIDEMARK_PERMISSION', explanation: 'permission denied' },
   EPERM: { code: 'TIDEMARK_PERMISSION', explanation: 'operation not permitted' },
+  EBADF: { code: 'TIDEMARK_PERMISSION', explanation: 'the file is not open for this kind of access' },
   EISDIR: { code: 'TIDEMARK_IS_DIRECTORY', explanation: 'is a directory, expected a regular file' },
   EEXIST: { code: 'TIDEMARK_EXISTS', explanation: 'exists already' },
   ENOTEMPTY: { code: 'TIDEMARK_NOT_EMPTY', explanation: 'the directory is not empty' },
@@ -45,11 +46,14 @@ export function errnoName(errno: number): string {
   return NAMES.get(errno) ?? `errno ${errno}`;
 }
 
-/** Builds the error of a system call that failed with `errno` (positive). `special`: what it means for this call alone. */
-export function ioError(errno: number, syscall: string, path?: string, special: Partial<Meaning> = {}): IoError {
+/**
+ * Builds the error of a system call that failed with `errno` (positive). `special`: what it means for this call alone, and how
+ * many bytes it had transferred by then.
+ */
+export function ioError(errno: number, syscall: string, path?: string, special: Partial<Meaning> & Pick<Partial<IoError>, 'bytesDone'> = {}): IoError {
   const name = errnoName(errno);
   const meaning: Meaning = { ...(MEANINGS[name] ?? { code: 'TIDEMARK_IO', explanation: 'failed' }), ...special };
-  return new IoError(meaning.code, { errno, errnoName: name, syscall, path, explanation: meaning.explanation });
+  return new IoError(meaning.code, { errno, errnoName: name, syscall, path, explanation: meaning.explanation, bytesDone: special.bytesDone });
 }
 
 /** Runs file calls that know no more than a descriptor, and names the file in what they throw. */

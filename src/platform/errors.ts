@@ -59,10 +59,12 @@ export class IoError extends TidemarkError {
   readonly path: string | undefined;
   /** The error in words. */
   readonly explanation: string;
+  /** Bytes that the operation had transferred before, where it tells; they were not synced. */
+  readonly bytesDone: number | undefined;
 
   constructor(
     code: IoErrorCode,
-    detail: { errno: number; errnoName: string; syscall: string; path?: string | undefined; explanation: string },
+    detail: { errno: number; errnoName: string; syscall: string; path?: string | undefined; explanation: string; bytesDone?: number | undefined },
   ) {
     const where = detail.path === undefined ? '' : ` '${detail.path}'`;
     super(code, `${detail.syscall}${where}: ${detail.explanation} (${detail.errnoName})`);
@@ -71,6 +73,7 @@ export class IoError extends TidemarkError {
     this.syscall = detail.syscall;
     this.path = detail.path;
     this.explanation = detail.explanation;
+    this.bytesDone = detail.bytesDone;
   }
 }
 
@@ -116,7 +119,8 @@ export type OperationErrorCode =
   | 'TIDEMARK_CLOSED'
   | 'TIDEMARK_OUTSIDE_ROOT'
   | 'TIDEMARK_QUEUE_FULL'
-  | 'TIDEMARK_TIMEOUT';
+  | 'TIDEMARK_TIMEOUT'
+  | 'TIDEMARK_TOO_LARGE';
 
 /** A file operation that was not done, or given up, for a reason that is not the system's. */
 export class OperationError extends TidemarkError {

@@ -11,6 +11,7 @@ import type { DirectoryCalls } from './interface/directories.js';
 import type { HintCalls } from './interface/hints.js';
 import type { MetadataCalls } from './interface/metadata.js';
 import type { NameCalls } from './interface/names.js';
+import type { NvmeCalls } from './interface/nvme.js';
 import type { OwnershipCalls } from './interface/ownership.js';
 import type { SpaceCalls } from './interface/space.js';
 import type { SpecialCalls } from './interface/special.js';
@@ -63,6 +64,9 @@ export interface OpenFlags {
   readonly mode?: number;
 }
 
+/** The calls that order writes. Linux has none for programs: there it is a full sync of the data. */
+export type BarrierPrimitive = 'fdatasync' | 'F_BARRIERFSYNC';
+
 /** Blocking file calls. `address` is a native memory address; its owner must keep it alive for the call. */
 export interface Files {
   open(path: string, flags: OpenFlags): number;
@@ -78,6 +82,11 @@ export interface Files {
   syncData(descriptor: number): void;
   /** Makes data and all metadata durable. */
   syncFull(descriptor: number): void;
+  /**
+   * What was written before comes to the device before what is written after, if it is not durable at once. Answers the call
+   * that did it.
+   */
+  syncBarrier(descriptor: number): BarrierPrimitive;
   /** Makes the entries of a directory durable. */
   syncDirectory(path: string): void;
   truncate(descriptor: number, bytes: number): void;
@@ -86,8 +95,8 @@ export interface Files {
   advise(descriptor: number, offset: number, bytes: number, advice: Advice): void;
   /** Tells what direct IO this file allows. */
   probeDirect(descriptor: number): DirectIo;
-  /** Turns direct IO on for an open file: from now on transfers must be aligned as {@link probeDirect} tells. */
-  setDirect(descriptor: number): void;
+  /** Turns direct IO on for an open file, or off: while it is on, transfers must be aligned as {@link probeDirect} tells. */
+  setDirect(descriptor: number, on?: boolean): void;
   filesystem(descriptor: number): Filesystem;
   /** Takes the exclusive lock of an open file without waiting; false where another open file has it. */
   tryLock(descriptor: number): boolean;
@@ -176,6 +185,19 @@ export interface Ring {
   close(): void;
 }
 
+/** What the kernel's io_uring can do, by the names of its header without their prefixes; or why there is none. */
+export type RingAbilities =
+  | {
+    readonly available: true;
+    /** Such as `NODROP` for IORING_FEAT_NODROP. */
+    readonly features: readonly string[];
+    /** Such as `WRITE_FIXED` for IORING_OP_WRITE_FIXED; a number for one that has no name here. */
+    readonly operations: readonly string[];
+    /** Flags that a ring which is waited for is set up with. */
+    readonly setupFlags: readonly string[];
+  }
+  | { readonly available: false; readonly reason: string };
+
 /** A pipe whose reading end wakes an event loop. Both ends are non-blocking. */
 export interface Pipe {
   readonly readEnd: number;
@@ -214,6 +236,7 @@ export interface Platform {
   readonly hints: HintCalls;
   readonly metadata: MetadataCalls;
   readonly names: NameCalls;
+  readonly nvme: NvmeCalls;
   readonly ownership: OwnershipCalls;
   readonly space: SpaceCalls;
   readonly special: SpecialCalls;
@@ -221,6 +244,8 @@ export interface Platform {
   readonly threads: Threads;
   /** Sets up an io_uring; throws {@link NotSupportedError} or an `IoError` that says why there is none. */
   createRing(options: RingOptions): Ring;
+  /** Asks the kernel what rings can do, with one that is given back at once. */
+  probeRing(): RingAbilities;
   /** Gives back a ring whose thread has ended without closing it. */
   releaseRing(remains: RingRemains): void;
   createPipe(): Pipe;

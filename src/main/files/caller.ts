@@ -111,9 +111,14 @@ export class Caller {
     return this.place(argument, value);
   }
 
+  /** A path or an open file, where a directory makes no sense. */
+  fileTarget(argument: string, value: unknown): NamedPlace | FileHandle {
+    return typeof value === 'string' ? this.place(argument, value) : this.handle(argument, value, 'a path or a FileHandle');
+  }
+
   /** An open file. */
-  handle(argument: string, value: unknown): FileHandle {
-    if (!(value instanceof FileHandle)) check.fail(argument, 'a FileHandle', value);
+  handle(argument: string, value: unknown, expected = 'a FileHandle'): FileHandle {
+    if (!(value instanceof FileHandle)) check.fail(argument, expected, value);
     return value;
   }
 
@@ -126,8 +131,17 @@ export class Caller {
   /** Closes the descriptor of a handle that this thread opened. */
   readonly release = async (handle: OpenHandle): Promise<void> => {
     this.#host.handles.delete(handle);
-    await this.#host.lanes.call('closeDescriptor', [handle.file], { lane: 'urgent' });
+    await this.#closeDescriptor(handle.file);
   };
+
+  /** Closes what was opened when nobody waited any more: nobody is there to be told that it failed either. */
+  readonly discard = ({ file }: { readonly file: OpenFile }): void => {
+    this.#closeDescriptor(file).catch(() => undefined);
+  };
+
+  async #closeDescriptor(file: OpenFile): Promise<void> {
+    await this.#host.lanes.call('closeDescriptor', [file], { lane: 'urgent' });
+  }
 
   /** Takes options apart: unknown ones are refused. */
   options<Options extends object>(value: Options | undefined, own: readonly (keyof Options & string)[]): Partial<Options> {

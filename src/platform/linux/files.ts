@@ -5,8 +5,8 @@ import { EAGAIN, EINTR, EIO, ELOOP, ENOSYS, EOPNOTSUPP, fromNodeError, ioError, 
 import { lastErrno, native, NativeMemory } from '../ffi.js';
 import type { Advice, DirectIo, Files, FileStatus, Filesystem, LockHolder, OpenFlags } from '../platform.js';
 import { check, patiently, RETRIES_MAX } from './calls.js';
-import { AT_EMPTY_PATH, O_DIRECT, openBits } from './open-flags.js';
-import { S_IFMT, STATX, STATX_MASK, statx } from './statx.js';
+import { O_DIRECT, openBits } from './open-flags.js';
+import { S_IFMT, STATX, STATX_MASK, statxOf } from './statx.js';
 
 /** sync_file_range(2), linux/fs.h. */
 const SYNC_FILE_RANGE_WRITE = 2;
@@ -75,7 +75,7 @@ function open(path: string, flags: OpenFlags): number {
 }
 
 function status(descriptor: number, path?: string): FileStatus {
-  const stat = statx(descriptor, '', AT_EMPTY_PATH, STATX_MASK.basic, path);
+  const stat = statxOf(descriptor, STATX_MASK.basic, path);
   const type = stat.getUint16(STATX.mode, true) & S_IFMT;
   return {
     kind: type === S_IFREG ? 'file' : type === S_IFDIR ? 'directory' : 'other',
@@ -158,7 +158,7 @@ function advise(descriptor: number, offset: number, bytes: number, advice: Advic
  * Which direct IO a file opened with `O_DIRECT` allows: what statx(2) says (Linux 6.1), or a trial read where it is silent.
  */
 function probeDirect(descriptor: number): DirectIo {
-  const stat = statx(descriptor, '', AT_EMPTY_PATH, STATX_MASK.basic | STATX_MASK.directAlignment);
+  const stat = statxOf(descriptor, STATX_MASK.basic | STATX_MASK.directAlignment);
   if ((stat.getUint32(STATX.mask, true) & STATX_MASK.directAlignment) !== 0) {
     const offsetAlignment = stat.getUint32(STATX.directOffsetAlignment, true);
     const memoryAlignment = stat.getUint32(STATX.directMemoryAlignment, true);
@@ -166,6 +166,8 @@ function probeDirect(descriptor: number): DirectIo {
     assert((offsetAlignment & (offsetAlignment - 1)) === 0, 'the direct IO alignment is a power of two');
     return { available: true, offsetAlignment, memoryAlignment };
   }
+  // It takes O_DIRECT (Linux 6.6) and goes through the page cache all the same: there is nothing else.
+  if (filesystem(descriptor).name === 'tmpfs') return { available: false, reason: 'tmpfs keeps files in the page cache and nowhere else' };
   const alignment = 4096;
   const memory = new NativeMemory(alignment, alignment);
   if (c.pread(descriptor, memory.address, alignment, 0) < 0) {
@@ -174,9 +176,9 @@ function probeDirect(descriptor: number): DirectIo {
   return { available: true, offsetAlignment: alignment, memoryAlignment: alignment };
 }
 
-function setDirect(descriptor: number): void {
+function setDirect(descriptor: number, on = true): void {
   const flags = check(c.fcntl(descriptor, F_GETFL, 0), 'fcntl');
-  check(c.fcntl(descriptor, F_SETFL, flags | O_DIRECT), 'fcntl');
+  check(c.fcntl(descriptor, F_SETFL, on ? flags | O_DIRECT : flags & ~O_DIRECT), 'fcntl');
 }
 
 function filesystem(descriptor: number): Filesystem {
@@ -243,6 +245,10 @@ export const files: Files = {
   startWriteback: (descriptor) => {
     // It promises nothing, so that nothing is lost where it fails: the sync tells.
     c.syncFileRange(descriptor, 0, 0, SYNC_FILE_RANGE_WRITE);
+  },
+  syncBarrier: (descriptor) => {
+    check(c.fdatasync(descriptor), 'fdatasync');
+    return 'fdatasync';
   },
   syncDirectory,
   truncate,

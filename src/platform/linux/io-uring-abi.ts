@@ -43,9 +43,29 @@ export const RWF_DSYNC = 2;
 export const REGISTER = {
   FILES: 2,
   FILES_UPDATE: 6,
+  PROBE: 8,
   BUFFERS2: 15,
   BUFFERS_UPDATE: 16,
 } as const;
+/** struct io_uring_probe: last_op u8, ops_len u8, 14 bytes, then per operation: op u8, resv u8, flags u16, resv u32. */
+export const PROBE = { count: 1, operations: 16, operationBytes: 8, operationFlags: 2, supported: 1 << 0, operationsMax: 256 } as const;
+
+/** IORING_FEAT_* by bit. */
+export const FEATURE_NAMES: readonly string[] = [
+  'SINGLE_MMAP', 'NODROP', 'SUBMIT_STABLE', 'RW_CUR_POS', 'CUR_PERSONALITY', 'FAST_POLL', 'POLL_32BITS', 'SQPOLL_NONFIXED', 'EXT_ARG',
+  'NATIVE_WORKERS', 'RSRC_TAGS', 'CQE_SKIP', 'LINKED_FILE', 'REG_REG_RING', 'RECVSEND_BUNDLE', 'MIN_TIMEOUT', 'RW_ATTR', 'NO_IOWAIT',
+];
+
+/** IORING_OP_* by number. */
+export const OPERATION_NAMES: readonly string[] = [
+  'NOP', 'READV', 'WRITEV', 'FSYNC', 'READ_FIXED', 'WRITE_FIXED', 'POLL_ADD', 'POLL_REMOVE', 'SYNC_FILE_RANGE', 'SENDMSG', 'RECVMSG',
+  'TIMEOUT', 'TIMEOUT_REMOVE', 'ACCEPT', 'ASYNC_CANCEL', 'LINK_TIMEOUT', 'CONNECT', 'FALLOCATE', 'OPENAT', 'CLOSE', 'FILES_UPDATE',
+  'STATX', 'READ', 'WRITE', 'FADVISE', 'MADVISE', 'SEND', 'RECV', 'OPENAT2', 'EPOLL_CTL', 'SPLICE', 'PROVIDE_BUFFERS', 'REMOVE_BUFFERS',
+  'TEE', 'SHUTDOWN', 'RENAMEAT', 'UNLINKAT', 'MKDIRAT', 'SYMLINKAT', 'LINKAT', 'MSG_RING', 'FSETXATTR', 'SETXATTR', 'FGETXATTR',
+  'GETXATTR', 'SOCKET', 'URING_CMD', 'SEND_ZC', 'SENDMSG_ZC', 'READ_MULTISHOT', 'WAITID', 'FUTEX_WAIT', 'FUTEX_WAKE', 'FUTEX_WAITV',
+  'FIXED_FD_INSTALL', 'FTRUNCATE', 'BIND', 'LISTEN', 'RECV_ZC', 'EPOLL_WAIT', 'READV_FIXED', 'WRITEV_FIXED', 'PIPE',
+];
+
 export const RSRC_REGISTER_SPARSE = 1;
 
 export const OFFSET_SQ_RING = 0;
@@ -107,5 +127,7 @@ export const IOVEC_BYTES = 8 + 8;
 
 assert(PARAMS_WORDS * 4 === 120, 'struct io_uring_params has 120 bytes');
 assert(SQE_WORDS === 16, 'struct io_uring_sqe has 64 bytes');
+assert(OPERATION_NAMES[OP.WRITE] === 'WRITE' && OPERATION_NAMES[OP.FALLOCATE] === 'FALLOCATE', 'operations are named by their number');
+assert(FEATURE_NAMES[Math.log2(FEATURE.EXT_ARG)] === 'EXT_ARG', 'features are named by their bit');
 assert(CQE_BYTES === 16, 'struct io_uring_cqe has 16 bytes');
 assert(RSRC_REGISTER_BYTES === 32 && RSRC_UPDATE2_BYTES === 32, 'the resource structures have 32 bytes');

@@ -11,7 +11,7 @@
 import { assert, NotSupportedError, InternalError } from '../errors.js';
 import { EAGAIN, EBUSY, EINTR, EINVAL, ENOMEM, ENOSYS, EOPNOTSUPP, EPERM, ETIME, errnoName, ioError } from '../errno.js';
 import { addressOf, lastErrno, native, NativeMemory, viewOf } from '../ffi.js';
-import type { Completion, Link, MemoryPiece, Ring, RingFile, RingOptions, RingRemains } from '../platform.js';
+import type { Completion, Link, MemoryPiece, Ring, RingAbilities, RingFile, RingOptions, RingRemains } from '../platform.js';
 import * as abi from './io-uring-abi.js';
 
 const PROT_READ_WRITE = 0x1 | 0x2;
@@ -75,6 +75,34 @@ function setUp(options: RingOptions): Instance {
     throw new NotSupportedError('io_uring', `io_uring_setup answered ${errnoName(errno)}: ${REFUSALS[errno] ?? 'refused'}`);
   }
   throw new NotSupportedError('io_uring', 'io_uring_setup answered EINVAL to every set of flags');
+}
+
+/** Features come with a ring, the list of operations from IORING_REGISTER_PROBE (Linux 5.6). */
+export function probeRing(): RingAbilities {
+  let instance: Instance;
+  try {
+    instance = setUp({ entries: 1 });
+  } catch (error) {
+    if (error instanceof NotSupportedError) return { available: false, reason: error.reason };
+    throw error;
+  }
+  const { descriptor, params, flagNames } = instance;
+  try {
+    const bits = word(params, abi.PARAMS.features);
+    const features = Array.from({ length: 32 }, (_, bit) => bit).filter((bit) => (bits & (1 << bit)) !== 0).map((bit) => abi.FEATURE_NAMES[bit] ?? `${bit}`);
+    return { available: true, features, operations: supportedOperations(descriptor), setupFlags: flagNames };
+  } finally {
+    close(descriptor);
+  }
+}
+
+function supportedOperations(descriptor: number): readonly string[] {
+  const { operations, operationBytes, operationFlags, operationsMax, supported, count } = abi.PROBE;
+  const probe = new Uint8Array(new SharedArrayBuffer(operations + operationsMax * operationBytes));
+  if (register(abi.SYS_IO_URING_REGISTER, descriptor, abi.REGISTER.PROBE, probe, operationsMax) < 0) throw ioError(lastErrno(), 'io_uring_register');
+  return Array.from({ length: probe[count] ?? 0 }, (_, index) => operations + index * operationBytes)
+    .filter((at) => ((probe[at + operationFlags] ?? 0) & supported) !== 0)
+    .map((at) => abi.OPERATION_NAMES[probe[at] ?? 0] ?? `${probe[at]}`);
 }
 
 function word(array: Uint32Array | Int32Array, index: number): number {

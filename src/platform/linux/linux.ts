@@ -2,7 +2,7 @@
 import type { Platform } from '../platform.js';
 import { createPipe } from './pipe.js';
 import { files } from './files.js';
-import { IoUringRing, releaseRing } from './io-uring.js';
+import { IoUringRing, probeRing, releaseRing } from './io-uring.js';
 import { attributes } from './attributes.js';
 import { copy } from './copy.js';
 import { device } from './device.js';
@@ -10,6 +10,7 @@ import { directories } from './directories.js';
 import { hints } from './hints.js';
 import { metadata } from './metadata.js';
 import { names } from './names.js';
+import { nvme } from './nvme.js';
 import { ownership } from './ownership.js';
 import { space } from './space.js';
 import { special } from './special.js';
@@ -36,6 +37,7 @@ export const linux: Platform = {
   hints,
   metadata,
   names,
+  nvme,
   ownership,
   space,
   special,
@@ -43,6 +45,7 @@ export const linux: Platform = {
   places,
   threads,
   createRing: (options) => IoUringRing.create(options),
+  probeRing,
   releaseRing,
   createPipe,
 };

@@ -1,6 +1,7 @@
 /** statx(2): the structure and its flags (include/uapi/linux/stat.h). */
 import { native } from '../ffi.js';
 import { check } from './calls.js';
+import { AT_EMPTY_PATH } from './open-flags.js';
 
 /** Offsets in struct statx. Times are 64-bit seconds, then 32-bit nanoseconds. */
 export const STATX = {
@@ -71,4 +72,9 @@ export function statx(directory: number, path: string, flags: number, mask: numb
   const memory = new SharedArrayBuffer(STATX.bytes);
   check(c.statx(directory, path, flags, mask, new Uint8Array(memory)), 'statx', named);
   return new DataView(memory);
+}
+
+/** The same of what is open. */
+export function statxOf(descriptor: number, mask: number, named?: string): DataView {
+  return statx(descriptor, '', AT_EMPTY_PATH, mask, named);
 }

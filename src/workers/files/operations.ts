@@ -14,7 +14,7 @@ import { replaceOperations, replaceTogether } from './replace.js';
 import { scanOperations } from './scan.js';
 import { spaceOperations } from './space.js';
 import { specialOperations } from './special.js';
-import { transferOperations } from './transfer.js';
+import { readTogether, transferOperations } from './transfer.js';
 import type { OperationContext } from './context.js';
 
 export const fileOperations = {
@@ -37,7 +37,7 @@ export const fileOperations = {
 };
 
 /** Operations that cost less when several calls of them are done together: one sync serves many. */
-export const groupedOperations = { replaceFile: replaceTogether };
+export const groupedOperations = { readRange: readTogether, replaceFile: replaceTogether };
 
 export type FileOperations = typeof fileOperations;
 export type OperationName = keyof FileOperations;

@@ -1,0 +1,198 @@
+/** Opening of files: what is made, what is refused, direct IO, and handles that other threads use. */
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, readlinkSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { FileHandle, IoScheduler, type OpenOrCreateOptions, type SharedHandle } from 'tidemark';
+import { until } from '../fault/tools.js';
+import { temporaryDirectory } from '../support.js';
+import { directoryOn, FILESYSTEMS } from './filesystems.js';
+
+const scheduler = new IoScheduler();
+const { files } = scheduler;
+
+const openers = {
+  openRead: (path: string, options: OpenOrCreateOptions = {}) => files.openRead(path, { ...(options.direct !== undefined && { direct: options.direct }) }),
+  openAppend: (path: string, options: OpenOrCreateOptions = {}) => files.openAppend(path, options),
+  openWriteAt: (path: string, options: OpenOrCreateOptions = {}) => files.openWriteAt(path, options),
+};
+
+/** Alignment of direct IO; undefined: the filesystem has none. */
+const DIRECT: Readonly<Record<string, number | undefined>> = {
+  'ext4': 512, 'xfs': 512, 'btrfs': 4096, 'ext4-4k': 4096, 'xfs-4k': 4096, 'tmpfs': undefined, 'overlay': 512,
+};
+
+function codeOf(promise: Promise<unknown>): Promise<string> {
+  return promise.then(() => 'resolved', (error: unknown) => String((error as { code?: unknown }).code));
+}
+
+/** Flags of an open descriptor, as the kernel tells. */
+function flagsOf(handle: FileHandle): number {
+  const [, flags] = /flags:\s+(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${handle.file.descriptor}`, 'utf8')) ?? [];
+  return Number.parseInt(flags ?? '', 8);
+}
+
+const O_APPEND = 0o2000;
+const O_DSYNC = 0o10000;
+const O_DIRECT = process.arch.startsWith('arm') ? 0o200000 : 0o40000;
+
+for (const filesystem of FILESYSTEMS) {
+  test(`${filesystem.name}: a new file is made once`, async () => {
+    const path = join(directoryOn(filesystem), "it's\na file");
+    const handle = await files.openWriteNew(path);
+    assert.is(statSync(path).mode & 0o7777, 0o600);
+    assert.is(readlinkSync(`/proc/self/fd/${handle.file.descriptor}`), path);
+    assert.is(await codeOf(files.openWriteNew(path)), 'TIDEMARK_EXISTS');
+    await files.writeAt(handle, 'content', 3);
+    assert.is(readFileSync(path, 'latin1'), '\0\0\0content');
+    await handle.close();
+  });
+
+  test(`${filesystem.name}: direct IO is what the kernel says it is`, async () => {
+    const alignment = DIRECT[filesystem.name];
+    const directory = directoryOn(filesystem);
+    for (const [name, open] of Object.entries({ openWriteNew: files.openWriteNew, openWriteAt: openers.openWriteAt, openRead: openers.openRead })) {
+      const handle = await open(join(directory, 'direct'), { direct: true });
+      assert.equal([name, handle.direct.active, handle.direct.alignment], [name, alignment !== undefined, alignment ?? 1]);
+      assert.is((flagsOf(handle) & O_DIRECT) !== 0, handle.direct.active);
+      assert.is(handle.direct.reason === '', handle.direct.active);
+      await handle.close();
+    }
+    const append = await files.openAppend(join(directory, 'direct'), { direct: true });
+    assert.equal([append.direct.active, flagsOf(append) & O_DIRECT], [false, 0]);
+    assert.match(append.direct.reason, 'the file ends');
+    await append.close();
+  });
+
+  test(`${filesystem.name}: files are opened as asked`, async () => {
+    const directory = directoryOn(filesystem);
+    const path = join(directory, 'file');
+    for (const [name, open] of Object.entries(openers)) assert.equal([name, await codeOf(open(path, { create: false }))], [name, 'TIDEMARK_NOT_FOUND']);
+    assert.is(await codeOf(files.openWriteAt(path)), 'TIDEMARK_NOT_FOUND');
+    const append = await files.openAppend(path, { mode: 0o640 });
+    assert.is(statSync(path).mode & 0o7777, 0o640);
+    assert.is(flagsOf(append) & (O_APPEND | O_DSYNC), O_APPEND);
+    const made = await files.openWriteAt(join(directory, 'made'), { create: true, dsync: true });
+    assert.is(flagsOf(made) & (O_APPEND | O_DSYNC), O_DSYNC);
+    await append.close();
+    await made.close();
+    writeFileSync(path, 'kept');
+    await (await files.openWriteAt(path)).close();
+    await (await files.openAppend(path)).close();
+    assert.is(readFileSync(path, 'latin1'), 'kept');
+  });
+}
+
+const directory = temporaryDirectory();
+
+test('what is no regular file is refused, at once, and no descriptor is left', async () => {
+  const made = { directory: join(directory, 'directory'), fifo: join(directory, 'fifo'), socket: join(directory, 'socket') };
+  mkdirSync(made.directory);
+  execFileSync('mkfifo', [made.fifo]);
+  const server = createServer().listen(made.socket);
+  const expected = { [made.directory]: 'TIDEMARK_IS_DIRECTORY', [made.fifo]: 'TIDEMARK_NOT_A_FILE', [made.socket]: 'TIDEMARK_NOT_A_FILE', '/dev/null': 'TIDEMARK_NOT_A_FILE' };
+  for (const [path, code] of Object.entries(expected)) {
+    for (const [name, open] of Object.entries(openers)) assert.equal([path, name, await codeOf(open(path))], [path, name, code]);
+    assert.is(await codeOf(files.readAll(path)), code);
+    assert.is(await codeOf(files.writeAll(path, 'x')), code);
+  }
+  const open = execFileSync('ls', ['-l', `/proc/${process.pid}/fd`], { encoding: 'utf8' }).split('\n');
+  // The listening socket itself is not shown by name.
+  assert.equal(open.filter((line) => line.includes(directory)), []);
+  server.close();
+});
+
+test('a link that leads nowhere is not created through', async () => {
+  const link = join(directory, 'link');
+  symlinkSync(join(directory, 'nowhere'), link);
+  assert.is(await codeOf(files.openWriteNew(link)), 'TIDEMARK_EXISTS');
+  assert.is(await codeOf(files.openAppend(link)), 'TIDEMARK_NOT_FOUND');
+  assert.is(await codeOf(files.writeAll(link, 'x')), 'TIDEMARK_NOT_FOUND');
+  assert.not(existsSync(join(directory, 'nowhere')));
+});
+
+test('bad arguments are refused before anything happens', async () => {
+  const bad: readonly [Promise<unknown>, RegExp][] = [
+    [files.openRead(7 as unknown as string), /`path`.*7 \(number\)/],
+    [files.openRead('x', { direct: 'yes' as unknown as boolean }), /`direct` to be a boolean/],
+    [files.openRead('x', { create: true } as object), /Unknown option `create`/],
+    [files.openWriteNew('x', { mode: 0o10000 }), /`mode`/],
+    [files.openWriteAt('x', { create: 1 as unknown as boolean }), /`create`/],
+  ];
+  for (const [promise, message] of bad) {
+    await promise.then(() => assert.unreachable(), (error: unknown) => {
+      assert.is((error as { code: string }).code, 'TIDEMARK_INVALID_ARGUMENT');
+      assert.match((error as Error).message, message);
+    });
+  }
+  assert.throws(() => FileHandle.attach({} as SharedHandle), /`shared`/);
+});
+
+/** A thread that does with a shared handle what it is told, on a scheduler of its own. */
+function userOf(shared: SharedHandle, source: string): Worker {
+  return new Worker(`
+    const { parentPort, workerData } = require('node:worker_threads');
+    import('tidemark').then(async ({ FileHandle, IoScheduler }) => {
+      const scheduler = new IoScheduler({ fileWorkers: 1 });
+      const { files } = scheduler;
+      const handle = FileHandle.attach(workerData);
+      const answer = await (async () => { ${source} })().catch((error) => error.code);
+      await scheduler.close();
+      parentPort.postMessage(answer);
+    });`, { eval: true, workerData: shared });
+}
+
+function answerOf(worker: Worker): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    worker.once('message', resolve).once('error', reject);
+  });
+}
+
+test('threads share a handle: both write and read, and close waits for what the other one does', async () => {
+  const path = join(directory, 'shared');
+  const handle = await files.openWriteNew(path);
+  const user = userOf(handle.share(), `
+    for (let i = 0; i < 100; i++) await files.writeAt(handle, 'b', 2 * i + 1);
+    return (await files.readRange(handle, 1, 1)).data.toString();`);
+  const answer = answerOf(user);
+  for (let i = 0; i < 100; i++) await files.writeAt(handle, 'a', 2 * i);
+  assert.is(await answer, 'b');
+  assert.is(readFileSync(path, 'latin1'), 'ab'.repeat(100));
+
+  // A write of 256 MiB is under way in the other thread when this one closes.
+  const writing = answerOf(userOf(handle.share(), `
+    const { bytesWritten } = await files.writeAt(handle, new Uint8Array(new SharedArrayBuffer(256 * 1024 * 1024)), 0);
+    return [bytesWritten, handle.closed, await files.readRange(handle, 0, 1).catch((error) => error.code)];`));
+  await until('the write', 10_000, () => statSync(path).size >= 4 * 1024 * 1024);
+  await handle.close();
+  assert.is(statSync(path).size, 256 * 1024 * 1024);
+  assert.equal(await writing, [256 * 1024 * 1024, true, 'TIDEMARK_CLOSED']);
+  assert.is(await codeOf(files.readRange(handle, 0, 1)), 'TIDEMARK_CLOSED');
+  assert.not(existsSync(`/proc/self/fd/${handle.file.descriptor}`) && readlinkSync(`/proc/self/fd/${handle.file.descriptor}`) === path);
+});
+
+test('an attached handle does not close the file of its owner', async () => {
+  const handle = await files.openWriteNew(join(directory, 'owned'));
+  const attached = FileHandle.attach(structuredClone(handle.share()));
+  await attached.close();
+  assert.is((await files.writeAt(handle, 'x', 0)).bytesWritten, 1);
+  await handle.close();
+  assert.is(await codeOf(files.readRange(attached, 0, 1)), 'TIDEMARK_CLOSED');
+});
+
+test('a scheduler that closes closes the handles that are left', async () => {
+  const own = new IoScheduler();
+  const path = join(directory, 'left');
+  const handle = await own.files.openWriteNew(path);
+  const { descriptor } = handle.file;
+  assert.is(readlinkSync(`/proc/self/fd/${descriptor}`), path);
+  await own.close();
+  assert.is(handle.closed, true);
+  assert.not(existsSync(`/proc/self/fd/${descriptor}`) && readlinkSync(`/proc/self/fd/${descriptor}`) === path);
+});
+
+test.after(() => scheduler.close());
+test.run();
