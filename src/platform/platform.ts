@@ -87,7 +87,9 @@ export interface Files {
   /** Turns direct IO on for an open file: from now on transfers must be aligned as {@link probeDirect} tells. */
   setDirect(descriptor: number): void;
   filesystem(descriptor: number): Filesystem;
-  /** Takes the exclusive lock of an open file without waiting. Undefined when taken, else what is known of the holder. */
+  /** Takes the exclusive lock of an open file without waiting; false where another open file has it. */
+  tryLock(descriptor: number): boolean;
+  /** The same for those who want to tell whom they wait for: undefined when taken, else what is known of the holder. */
   tryLockExclusive(descriptor: number): LockHolder | undefined;
   /**
    * Gives the lock back. Closing alone does that only once the kernel has let go of the file too, which it may do late

@@ -4,11 +4,13 @@ import type { At } from './places.js';
 export type RenameMode = 'replace' | 'noReplace' | 'exchange';
 
 /**
- * Calls that make, move and remove names, each of them atomic to whoever looks. None of them follows a link that is the last
- * part of a name, but for {@link NameCalls.link} where it is asked to. None of them syncs anything. Errors carry no path: the
+ * Calls that make, move and remove names, each of them atomic to whoever looks. None that changes something follows a
+ * link that is the last part of a name, but for {@link NameCalls.link} where it is asked to. None of them syncs anything. Errors carry no path: the
  * caller knows which name it gave.
  */
 export interface NameCalls {
+  /** Whether the name leads to something. A link that leads nowhere does not. */
+  exists(at: At): boolean;
   /** Throws `NotSupportedError` where the filesystem or the kernel has `replace` alone. */
   rename(from: At, to: At, mode: RenameMode): void;
   /** A second name for a file. `follow`: where `from` is a link, for what it leads to; else for the link itself. */

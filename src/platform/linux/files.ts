@@ -131,14 +131,10 @@ function setDirect(descriptor: number): void {
  * Takes a flock(2) lock: it belongs to the open file description, so it holds against other processes, against this one,
  * and against every other path to the same file, and ends with the process however that ends.
  */
-function tryLockExclusive(descriptor: number): LockHolder | undefined {
-  for (let attempt = 0; ; attempt++) {
-    if (c.flock(descriptor, LOCK_EX | LOCK_NB) === 0) return undefined;
-    const errno = lastErrno();
-    if (errno === EINTR && attempt < RETRIES_MAX) continue;
-    if (errno !== EAGAIN) throw ioError(errno, 'flock');
-    return findLockHolder(descriptor);
-  }
+function tryLock(descriptor: number): boolean {
+  const errno = patiently(() => c.flock(descriptor, LOCK_EX | LOCK_NB));
+  if (errno !== 0 && errno !== EAGAIN) throw ioError(errno, 'flock');
+  return errno === 0;
 }
 
 /** Looks the holder up in /proc/locks (proc_locks(5)), which names the file by device and inode. */
@@ -191,7 +187,8 @@ export const files: Files = {
   probeDirect,
   setDirect,
   filesystem,
-  tryLockExclusive,
+  tryLock,
+  tryLockExclusive: (descriptor) => (tryLock(descriptor) ? undefined : findLockHolder(descriptor)),
   unlock: (descriptor) => {
     check(c.flock(descriptor, LOCK_UN), 'flock');
   },

@@ -1,0 +1,113 @@
+/** The directories in which names are made, moved and removed: open while that happens, and synced once afterwards. */
+import { basename, dirname } from 'node:path';
+import { inFile } from '../../platform/errno.js';
+import type { At } from '../../platform/interface/places.js';
+import type { Platform } from '../../platform/platform.js';
+import type { Place } from '../protocol/operation.js';
+import { openPlace, split } from './places.js';
+
+/** An open directory. */
+export interface Parent {
+  readonly descriptor: number;
+  readonly path: string;
+  /** The same for every path that leads to it. */
+  readonly identity: string;
+}
+
+/** A name in an open directory: whatever is moved meanwhile, the directory that is synced is the one that was changed. */
+export interface Entry {
+  readonly parent: Parent;
+  readonly name: string;
+  readonly at: At & { readonly directory: number };
+  /** As errors name it. */
+  readonly path: string;
+}
+
+export class Parents {
+  readonly #platform: Platform;
+  readonly #durable: boolean;
+  readonly #open = new Map<string, Parent>();
+  readonly #changed = new Map<string, Parent>();
+
+  /** `durable`: they will be synced, for which they must be readable. */
+  constructor(platform: Platform, durable: boolean) {
+    this.#platform = platform;
+    this.#durable = durable;
+  }
+
+  /** The entry of a place; its directory stays open until {@link close}. */
+  entryOf(place: Place): Entry {
+    const { parent: path, name } = partsOf(place);
+    const key = `${place.root ?? ''}:${path}`;
+    let parent = this.#open.get(key);
+    if (parent === undefined) {
+      parent = this.#openParent({ path, root: place.root });
+      this.#open.set(key, parent);
+    }
+    return { parent, name, at: { directory: parent.descriptor, path: name }, path: place.path };
+  }
+
+  /** A name in it has changed. */
+  changed({ parent }: Entry): void {
+    if (!this.#changed.has(parent.identity)) this.#changed.set(parent.identity, parent);
+  }
+
+  /**
+   * Syncs what has changed, in the order in which that was told, each directory once. Answers what failed, by the identity of the
+   * directory: what was done there may be lost, and another sync would prove nothing.
+   */
+  sync(): ReadonlyMap<string, unknown> {
+    const failures = new Map<string, unknown>();
+    for (const { identity, descriptor, path } of this.#durable ? this.#changed.values() : []) {
+      try {
+        inFile(path, () => {
+          this.#platform.files.syncFull(descriptor);
+        });
+      } catch (error) {
+        failures.set(identity, error);
+      }
+    }
+    this.#changed.clear();
+    return failures;
+  }
+
+  close(): void {
+    for (const { descriptor } of this.#open.values()) this.#platform.files.close(descriptor);
+    this.#open.clear();
+  }
+
+  #openParent(place: Place): Parent {
+    const { files } = this.#platform;
+    const descriptor = inFile(place.path, () => openPlace(this.#platform, place, { write: false, directory: true, pathOnly: !this.#durable }));
+    try {
+      const { device, inode } = files.status(descriptor, place.path);
+      return { descriptor, path: place.path, identity: `${device}:${inode}` };
+    } catch (error) {
+      files.close(descriptor);
+      throw error;
+    }
+  }
+}
+
+/** Changes names, and syncs their directories where that is wanted. */
+export function changeNames<T>(platform: Platform, durable: boolean, change: (parents: Parents) => T): T {
+  const parents = new Parents(platform, durable);
+  try {
+    const result = change(parents);
+    for (const failure of parents.sync().values()) throw failure;
+    return result;
+  } finally {
+    parents.close();
+  }
+}
+
+/** The directory that a name lies in, as a place. */
+export function parentOf(place: Place): Place {
+  return { path: partsOf(place).parent, root: place.root };
+}
+
+function partsOf(place: Place): { readonly parent: string; readonly name: string } {
+  if (place.root !== undefined) return split(place.path);
+  // The root directory has no name of its own.
+  return { parent: dirname(place.path), name: basename(place.path) || '.' };
+}
