@@ -83,17 +83,11 @@ export interface SpaceOperations {
   truncate(target: string | FileHandle, length: number, options?: SpaceOptions): Promise<SpaceResult>;
 }
 
-/** An argument or option that must be there. */
-function bytes(name: string, value: unknown, min: number): number {
-  check.required(name, value, 'a number of bytes');
-  return check.integer(name, value, 0, min, Number.MAX_SAFE_INTEGER);
-}
-
 function rangeOf(space: unknown): FileRange {
-  if (typeof space === 'number') return { offset: 0, length: bytes('space', space, 1) };
+  if (typeof space === 'number') return { offset: 0, length: check.position('space', space, 1) };
   check.checkKeys('space', space, ['offset', 'length']);
   const { offset, length } = space as Partial<FileRange>;
-  return { offset: bytes('space.offset', offset, 0), length: bytes('space.length', length, 1) };
+  return { offset: check.position('space.offset', offset), length: check.position('space.length', length, 1) };
 }
 
 export function spaceOperations(caller: Caller): SpaceOperations {
@@ -101,7 +95,7 @@ export function spaceOperations(caller: Caller): SpaceOperations {
   const ranged = (name: 'punchHole' | 'collapseRange' | 'insertRange' | 'writeZeroes'): SpaceOperations['punchHole'] =>
     async (target, offset, length, options) => {
       const { durable } = caller.options(options, ['durable']);
-      return caller.run(name, [caller.target('target', target), bytes('offset', offset, 0), bytes('length', length, 1), check.boolean('durable', durable, false)], options);
+      return caller.run(name, [caller.target('target', target), check.position('offset', offset), check.position('length', length, 1), check.boolean('durable', durable, false)], options);
     };
   return {
     async preallocate(target, space, options) {
@@ -114,7 +108,7 @@ export function spaceOperations(caller: Caller): SpaceOperations {
     async zeroRange(target, offset, length, options) {
       const { keepSize, durable } = caller.options(options, ['keepSize', 'durable']);
       return caller.run('zeroRange', [
-        caller.target('target', target), bytes('offset', offset, 0), bytes('length', length, 1),
+        caller.target('target', target), check.position('offset', offset), check.position('length', length, 1),
         check.boolean('keepSize', keepSize, false), check.boolean('durable', durable, false),
       ], options);
     },
@@ -123,7 +117,7 @@ export function spaceOperations(caller: Caller): SpaceOperations {
     writeZeroes: ranged('writeZeroes'),
     async truncate(target, length, options) {
       const { durable } = caller.options(options, ['durable']);
-      return caller.run('truncate', [caller.target('target', target), bytes('length', length, 0), check.boolean('durable', durable, false)], options);
+      return caller.run('truncate', [caller.target('target', target), check.position('length', length), check.boolean('durable', durable, false)], options);
     },
   };
 }

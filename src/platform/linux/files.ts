@@ -4,7 +4,7 @@ import { assert } from '../errors.js';
 import { EAGAIN, EINTR, EIO, ELOOP, fromNodeError, ioError, notAFile } from '../errno.js';
 import { lastErrno, native, NativeMemory } from '../ffi.js';
 import type { DirectIo, Files, FileStatus, LockHolder, OpenFlags } from '../platform.js';
-import { check, RETRIES_MAX } from './calls.js';
+import { check, patiently, RETRIES_MAX } from './calls.js';
 import { filesystem } from './filesystem.js';
 import { advise } from './hints.js';
 import { AT_EMPTY_PATH, O_DIRECT, openBits } from './open-flags.js';

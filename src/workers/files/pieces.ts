@@ -11,6 +11,12 @@ export const TRANSFER_BYTES = 1024 ** 2;
 /** Enough for direct IO on every disk in use. */
 const MEMORY_ALIGNMENT = 4096;
 
+/** A target, and the descriptor that it has or got. */
+export interface Opened {
+  readonly target: Target;
+  readonly descriptor: number;
+}
+
 /** Refuses directories, devices and the like. */
 export function requireFile({ files }: Platform, descriptor: number, path: string): FileStatus {
   const status = files.status(descriptor, path);
@@ -19,14 +25,17 @@ export function requireFile({ files }: Platform, descriptor: number, path: strin
   return status;
 }
 
-/** Does a range, of a byte at least, piece by piece, and answers what the last one did. In between the caller may give up, and learns how far it is. */
-export function inPieces<T>(context: OperationContext, offset: number, length: number, most: number, work: (offset: number, bytes: number) => T): T {
+/**
+ * Does a range, of a byte at least, piece by piece, and answers what the last one did. In between the caller may give up, and
+ * learns how far it is. `before`: bytes of the operation that were done before.
+ */
+export function inPieces<T>(context: OperationContext, offset: number, length: number, most: number, work: (offset: number, bytes: number) => T, before = 0): T {
   for (let done = 0; ;) {
     context.checkAborted();
     const bytes = Math.min(most, length - done);
     const result = work(offset + done, bytes);
     done += bytes;
-    context.progress(done);
+    context.progress(before + done);
     if (done >= length) return result;
   }
 }
@@ -44,12 +53,12 @@ export function requireAligned(operation: string, target: Target, ...positions: 
 }
 
 /** Writes zeros, piece by piece. */
-export function writeZeros(context: OperationContext, target: Target, descriptor: number, offset: number, length: number): void {
-  requireAligned('write', target, offset, length);
+export function writeZeros(context: OperationContext, { target, descriptor }: Opened, offset: number, length: number, before = 0): void {
+  requireAligned('pwrite', target, offset, length);
   const { address } = transferMemory(length);
   inFile(target.path, () => {
     inPieces(context, offset, length, TRANSFER_BYTES, (at, bytes) => {
       context.platform.files.writeFully(descriptor, address, bytes, at);
-    });
+    }, before);
   });
 }

@@ -69,7 +69,7 @@ export const spaceOperations = {
         return inPieces(context, offset, length, ZEROED_BYTES, (at, bytes) => space.writeZeroes(descriptor, at, bytes));
       } catch (error) {
         if (!(error instanceof NotSupportedError)) throw error;
-        writeZeros(context, target, descriptor, offset, length);
+        writeZeros(context, { target, descriptor }, offset, length);
         return 'pwrite';
       }
     });
