@@ -102,7 +102,7 @@ function inTarget<T>(target: Entry, work: () => T): T {
   try {
     return work();
   } catch (error) {
-    if (error instanceof IoError && error.path === undefined && TARGET_ERRORS.has(error.errno)) throw ioError(error.errno, error.syscall, target.path);
+    if (error instanceof IoError && error.path === undefined && TARGET_ERRORS.has(error.errno)) throw ioError(error.errno, error.syscall, target.path, error);
     throw error;
   }
 }

@@ -56,15 +56,15 @@ export class Parents {
    * Syncs what has changed, in the order in which that was told, each directory once. Answers what failed, by the identity of the
    * directory: what was done there may be lost, and another sync would prove nothing.
    */
-  sync(): ReadonlyMap<string, unknown> {
-    const failures = new Map<string, unknown>();
+  sync(): ReadonlyMap<string, Error> {
+    const failures = new Map<string, Error>();
     for (const { identity, descriptor, path } of this.#durable ? this.#changed.values() : []) {
       try {
         inFile(path, () => {
           this.#platform.files.syncFull(descriptor);
         });
       } catch (error) {
-        failures.set(identity, error);
+        failures.set(identity, error as Error);
       }
     }
     this.#changed.clear();

@@ -1,5 +1,303 @@
-export const replaceOperations = {};
+/**
+ * Files that are replaced as a whole: a new one is written beside the old one, synced, renamed over it, and the directory synced.
+ *
+ * Replacements that wait together are done together: all files are written, then each synced, then each renamed in order, then
+ * each directory synced once. Nothing is renamed before its own content is durable, and nothing is acknowledged before its
+ * directory is.
+ */
+import { readdirSync } from 'node:fs';
+import { isAbsolute } from 'node:path';
+import { EISDIR, ELOOP, ENOENT, EPERM, fromNodeError, inFile, ioError, notAFile } from '../../platform/errno.js';
+import { IoError, toWire } from '../../platform/errors.js';
+import { addressOf, NativeMemory } from '../../platform/ffi.js';
+import type { Metadata } from '../../platform/interface/metadata.js';
+import type { Platform } from '../../platform/platform.js';
+import { valueOf, type Outcome } from '../protocol/messages.js';
+import type { Place } from '../protocol/operation.js';
+import type { OperationContext } from './context.js';
+import { changeNames, parentOf, Parents, type Entry } from './parents.js';
+import { openPlace } from './places.js';
+import { copyMetadata, type CopiedParts } from './preserve.js';
+import { clear, discard, isTemporaryName, statOf, takeTemporary, type Temporary } from './temporary.js';
 
-export function replaceTogether(): [] {
-  return [];
+/** How a new content gets its metadata. */
+export interface ReplaceSettings {
+  /** Of the file that is replaced, where there is one. */
+  readonly preserve: CopiedParts;
+  /** Permission bits where none are preserved. */
+  readonly mode: number;
+}
+
+export interface Replaced {
+  readonly primitive: 'renameat';
+  /** How the content became durable before the rename: `fsync` where metadata was set too. */
+  readonly contentSync: 'fdatasync' | 'fsync';
+  /** How the rename became durable: a sync of the directory. */
+  readonly sync: 'fsync';
+  /** Written. */
+  readonly bytes: number;
+  /** There was no file before. */
+  readonly created: boolean;
+}
+
+export interface LeftoversRemoved {
+  readonly primitive: 'unlinkat';
+  readonly sync: 'fsync' | 'none';
+  /** Names that were removed. */
+  readonly removed: readonly string[];
+  /** Temporary files that somebody is using, or that this user may not remove. */
+  readonly kept: readonly string[];
+}
+
+/** As the kernel counts them (path_resolution(7)). */
+const LINKS_MAX = 40;
+/** Written by one call: it must not hold its thread for long. */
+const PIECE_BYTES = 4 * 1024 * 1024;
+/** Synced in between, for the same reason: a sync takes as long as there is to write. */
+const SYNC_BYTES = 64 * 1024 * 1024;
+/** Memory of this size or less may move (V8 keeps it on its heap). */
+const MOVING_BYTES_MAX = 64;
+const SET_BITS = 0o7000;
+const WAIT_MS = 1;
+
+export const replaceOperations = {
+  replaceFile(context: OperationContext, place: Place, data: Uint8Array | string, settings: ReplaceSettings): Replaced {
+    const [outcome] = replaceTogether([{ context, args: [place, data, settings] }]);
+    return valueOf(outcome as Outcome<Replaced>);
+  },
+
+  removeLeftovers({ platform }: OperationContext, directory: Place): LeftoversRemoved {
+    const removed: string[] = [];
+    const kept: string[] = [];
+    changeNames(platform, true, (parents) => {
+      const inside = (name: string): Place => ({ ...directory, path: `${directory.path}/${name}` });
+      const { parent } = parents.entryOf(inside('.tidemark'));
+      for (const name of namesIn(platform, parent).filter(isTemporaryName)) {
+        if (clear(platform, { directory: parent.descriptor, path: name }) !== 'free') kept.push(name);
+        else {
+          removed.push(name);
+          parents.changed(parents.entryOf(inside(name)));
+        }
+      }
+    });
+    return { primitive: 'unlinkat', sync: removed.length > 0 ? 'fsync' : 'none', removed, kept };
+  },
+};
+
+interface Call {
+  readonly context: OperationContext;
+  readonly args: readonly [Place, Uint8Array | string, ReplaceSettings];
+}
+
+/** Several replacements: one that fails leaves the others alone, but for a directory whose sync fails. */
+export function replaceTogether(calls: readonly Call[]): Outcome<Replaced>[] {
+  const [first] = calls;
+  if (first === undefined) return [];
+  const parents = new Parents(first.context.platform, true);
+  try {
+    const done: Outcome<Renamed>[] = [];
+    while (done.length < calls.length) {
+      const round = replaceRound(calls.slice(done.length), parents);
+      if (round.length === 0) pause();
+      done.push(...round);
+    }
+    const failures = parents.sync();
+    return done.map((outcome) => next(outcome, ({ entry, result }) => {
+      const failure = failures.get(entry.parent.identity);
+      if (failure !== undefined) throw failure;
+      return result;
+    }));
+  } finally {
+    parents.close();
+  }
+}
+
+/** Does as many of the calls as can be done at once: each file once, and none that has to wait for a slot. */
+function replaceRound(calls: readonly Call[], parents: Parents): Outcome<Renamed>[] {
+  const files = new Set<string>();
+  const prepared: { context: OperationContext; outcome: Outcome<Prepared> }[] = [];
+  for (const { context, args } of calls) {
+    const outcome = settle(() => {
+      const target = locate(context.platform, parents, args[0]);
+      const file = `${target.entry.parent.identity}/${target.entry.name}`;
+      if (files.has(file)) return undefined;
+      files.add(file);
+      return prepare(context, target, ...bytesAnd(args));
+    });
+    if (outcome.ok && outcome.value === undefined) break;
+    prepared.push({ context, outcome: outcome as Outcome<Prepared> });
+  }
+  const synced = prepared.map(({ context, outcome }) => ({ context, outcome: next(outcome, (file) => syncContent(context.platform, file)) }));
+  return synced.map(({ context, outcome }) => next(outcome, (file) => putInPlace(context, parents, file)));
+}
+
+function bytesAnd([, data, settings]: Call['args']): [Uint8Array, ReplaceSettings] {
+  return [typeof data === 'string' ? new TextEncoder().encode(data) : data, settings];
+}
+
+/** Somebody else has all slots of the file. */
+function pause(): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, WAIT_MS);
+}
+
+function settle<T>(work: () => T): Outcome<T> {
+  try {
+    return { ok: true, value: work() };
+  } catch (error) {
+    return { ok: false, error: toWire(error) };
+  }
+}
+
+/** The next step of what has gone well so far. */
+function next<T, Result>(outcome: Outcome<T>, step: (value: T) => Result): Outcome<Result> {
+  return outcome.ok ? settle(() => step(outcome.value)) : outcome;
+}
+
+// ---- the steps of one replacement --------------------------------------------------------------------------------------
+
+/** What is to be replaced. */
+export interface ReplaceTarget {
+  readonly entry: Entry;
+  readonly existing: Metadata | undefined;
+}
+
+/** A new content beside its target. */
+export interface Prepared {
+  readonly target: ReplaceTarget;
+  readonly temporary: Temporary;
+  readonly bytes: number;
+  /** More than content has to become durable. */
+  readonly metadataSet: boolean;
+}
+
+interface Renamed {
+  readonly entry: Entry;
+  readonly result: Replaced;
+}
+
+/** Finds the file that a name leads to, or would: links are followed, so that they stay and their file is replaced. */
+export function locate(platform: Platform, parents: Parents, place: Place): ReplaceTarget {
+  for (let links = 0, at = place; links <= LINKS_MAX; links++) {
+    const entry = parents.entryOf(at);
+    const existing = statOf(platform, entry.at);
+    if (existing?.kind === 'directory') throw ioError(EISDIR, 'open', place.path);
+    if (existing?.kind === 'symlink') {
+      const target = inFile(at.path, () => platform.names.readlink(entry.at));
+      at = { root: place.root, path: isAbsolute(target) ? target : `${parentOf(at).path}/${target}` };
+      continue;
+    }
+    if (existing !== undefined && existing.kind !== 'file') throw notAFile(place.path);
+    if (links > 0) mayFollow(platform, place);
+    return { entry, existing };
+  }
+  throw ioError(ELOOP, 'open', place.path);
+}
+
+/** The system may forbid to follow a link that reading it does not tell of, such as another user's in /tmp (proc_sys_fs(5), protected_symlinks). */
+function mayFollow(platform: Platform, place: Place): void {
+  try {
+    platform.files.close(openPlace(platform, place, { write: false, pathOnly: true }));
+  } catch (error) {
+    if (!(error instanceof IoError && error.errno === ENOENT)) throw error;
+  }
+}
+
+/** Writes a new content beside its target, and gives it its metadata. Undefined when it has to wait for a slot. */
+export function prepare(context: OperationContext, target: ReplaceTarget, data: Uint8Array, settings: ReplaceSettings): Prepared | undefined {
+  return prepareWith(context, target, settings, (descriptor) => {
+    writeContent(context, descriptor, data);
+    return data.length;
+  });
+}
+
+/** The same with a content that `write` gives to the new file; it answers how many bytes there are. */
+export function prepareWith(context: OperationContext, target: ReplaceTarget, settings: ReplaceSettings, write: (descriptor: number) => number): Prepared | undefined {
+  const { platform } = context;
+  const { entry } = target;
+  context.checkAborted();
+  return inFile(entry.path, () => {
+    const temporary = takeTemporary(platform, entry);
+    if (temporary === undefined) return undefined;
+    return orDiscard(platform, temporary, () => {
+      const bytes = write(temporary.descriptor);
+      return { target, temporary, bytes, metadataSet: setMetadata(platform, target, temporary, settings) };
+    });
+  });
+}
+
+export function syncContent(platform: Platform, file: Prepared): Prepared {
+  const { files } = platform;
+  const { descriptor } = file.temporary;
+  return inFile(file.target.entry.path, () => orDiscard(platform, file.temporary, () => {
+    // The size of a new file is among what fdatasync covers; owner, mode, times and attributes are not.
+    if (file.metadataSet) files.syncFull(descriptor);
+    else files.syncData(descriptor);
+    return file;
+  }));
+}
+
+/** From here on the new content is there for everybody. */
+export function putInPlace(context: OperationContext, parents: Parents, { target, temporary, bytes, metadataSet }: Prepared): Renamed {
+  const { platform } = context;
+  const { entry, existing } = target;
+  inFile(entry.path, () => orDiscard(platform, temporary, () => {
+    context.checkAborted();
+    platform.names.rename(temporary.at, entry.at, 'replace');
+  }));
+  parents.changed(entry);
+  platform.files.close(temporary.descriptor);
+  return { entry, result: { primitive: 'renameat', contentSync: metadataSet ? 'fsync' : 'fdatasync', sync: 'fsync', bytes, created: existing === undefined } };
+}
+
+function orDiscard<T>(platform: Platform, temporary: Temporary, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    discard(platform, temporary);
+    throw error;
+  }
+}
+
+/** Writes all of it, in pieces. */
+function writeContent(context: OperationContext, descriptor: number, data: Uint8Array): void {
+  const { files } = context.platform;
+  const stable = data.length > MOVING_BYTES_MAX ? data : new NativeMemory(MOVING_BYTES_MAX, 1).bytes;
+  if (stable !== data) stable.set(data);
+  const address = addressOf(stable);
+  for (let offset = 0; offset < data.length; offset += PIECE_BYTES) {
+    context.checkAborted();
+    if (offset > 0 && offset % SYNC_BYTES === 0) files.syncData(descriptor);
+    const bytes = Math.min(PIECE_BYTES, data.length - offset);
+    files.writeFully(descriptor, address + offset, bytes, offset);
+    context.progress(offset + bytes);
+  }
+}
+
+/** Answers whether there was anything to set. */
+function setMetadata(platform: Platform, { entry, existing }: ReplaceTarget, { descriptor, metadata: made }: Temporary, { preserve, mode }: ReplaceSettings): boolean {
+  const setMode = (wanted: number): boolean => {
+    if (wanted === made.mode) return false;
+    platform.metadata.chmod(descriptor, wanted);
+    return true;
+  };
+  if (existing === undefined) return setMode(mode);
+  const modeAlone = !preserve.owner && !preserve.times && !preserve.xattrs;
+  if (modeAlone && (!preserve.mode || (existing.mode & SET_BITS) === 0)) return setMode(preserve.mode ? existing.mode : mode);
+  const from = platform.places.openBeneath(entry.parent.descriptor, entry.name, { write: false, noFollow: true, pathOnly: !preserve.xattrs });
+  try {
+    const missing = copyMetadata(platform, from, descriptor, preserve);
+    if (missing.length > 0) throw ioError(EPERM, 'replaceFile', entry.path, { explanation: `not permitted to give the new content what the old one has: ${missing.join(', ')}` });
+  } finally {
+    platform.files.close(from);
+  }
+  if (!preserve.mode) setMode(mode);
+  return true;
+}
+
+function namesIn({ places }: Platform, directory: { readonly descriptor: number; readonly path: string }): string[] {
+  try {
+    return readdirSync(places.pathOfDescriptor(directory.descriptor));
+  } catch (error) {
+    throw fromNodeError(error, directory.path);
+  }
 }
