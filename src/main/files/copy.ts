@@ -1,9 +1,9 @@
 /** Copies of files and of parts of them: shared blocks where there can be, holes kept. */
 import type { CopiedFile, CopiedRange, CopyMethod } from '../../workers/files/copy.js';
-import type { CopiedParts } from '../../workers/files/preserve.js';
 import * as check from '../options.js';
 import type { Caller, OperationOptions } from './caller.js';
 import type { FileHandle } from './file-handle.js';
+import { preserved, type Preserve } from './replace.js';
 
 export type { CopyMethod };
 
@@ -30,11 +30,11 @@ export interface CopyFileOptions extends OperationOptions {
   /** A file that lies at `to` is replaced, at once and as a whole. Default false: `TIDEMARK_EXISTS`. */
   readonly overwrite?: boolean;
   /**
-   * What the copy takes over besides the content: permission bits (default true), owner and group, times of access and
-   * modification, extended attributes with the access control list (default false). {@link CopyFileResult.notPreserved} names
-   * what this process was not allowed to set, or the filesystem does not know.
+   * What the copy takes over besides the content; true and false stand for all. Default: the mode. A copy that does not take the
+   * mode over is its owner's alone (0o600). {@link CopyFileResult.notPreserved} names what this process was not allowed to set,
+   * or the filesystem does not know.
    */
-  readonly preserve?: Partial<CopiedParts>;
+  readonly preserve?: Preserve | boolean;
   /** Syncs the copy, then, once it has its name, its directory. Default true. */
   readonly durable?: boolean;
   /** Told how many bytes of the source are done, now and then and at the end. */
@@ -69,7 +69,7 @@ export interface CopyOperations {
   /**
    * Copies a regular file. The copy is built beside `to` under a temporary name and gets its own when it is complete (and
    * synced, where durable): whoever looks finds no copy or the whole one, also after a kill or a power loss. One that fails, is
-   * aborted or times out leaves nothing. A link at `to` is replaced itself; what it leads to stays.
+   * aborted or times out leaves nothing. With `overwrite`, a link at `to` stays, and the file that it leads to is replaced.
    *
    * The copy ends where the source ended at the start, or earlier if the source is cut meanwhile. One that is written
    * meanwhile may be copied in parts old and new; with `reflink` the copy is as of one moment. Files that say that they are empty,
@@ -94,18 +94,6 @@ export interface CopyOperations {
 }
 
 const METHODS: readonly CopyMethod[] = ['auto', 'reflink', 'copy_file_range', 'read_write'];
-const PARTS = ['mode', 'owner', 'times', 'xattrs'] as const;
-
-function partsOf(preserve: Partial<CopiedParts> = {}): CopiedParts {
-  check.checkKeys('preserve', preserve, PARTS);
-  return {
-    mode: check.boolean('preserve.mode', preserve.mode, true),
-    owner: check.boolean('preserve.owner', preserve.owner, false),
-    times: check.boolean('preserve.times', preserve.times, false),
-    xattrs: check.boolean('preserve.xattrs', preserve.xattrs, false),
-  };
-}
-
 export function copyOperations(caller: Caller): CopyOperations {
   return {
     async copyFile(from, to, options) {
@@ -113,7 +101,7 @@ export function copyOperations(caller: Caller): CopyOperations {
       return caller.run('copyFile', [caller.target('from', from), caller.place('to', to), {
         method: check.oneOf('method', method, 'auto', METHODS),
         overwrite: check.boolean('overwrite', overwrite, false),
-        preserve: partsOf(preserve),
+        preserve: preserved(preserve),
         durable: check.boolean('durable', durable, true),
       }], options, { onProgress: check.callback('onProgress', onProgress) }) satisfies Promise<CopiedFile>;
     },

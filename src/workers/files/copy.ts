@@ -7,9 +7,11 @@ import type { Place, Target } from '../protocol/operation.js';
 import type { OperationContext } from './context.js';
 import { Copying, type CopyingOptions } from './copying.js';
 import { inPieces, requireFile, writeZeros, type Opened } from './pieces.js';
+import { rename } from './names.js';
 import { changeNames, type Entry } from './parents.js';
 import { openPlace, withOpen } from './places.js';
 import { copyMetadata, type CopiedParts } from './preserve.js';
+import { locate } from './replace.js';
 import { discard, takeTemporary, type Temporary } from './temporary.js';
 
 export type CopyMethod = 'auto' | 'reflink' | 'copy_file_range' | 'read_write';
@@ -108,16 +110,17 @@ function requireReplaceable(platform: Platform, to: Place, from: Target, source:
 /** Fills a temporary file, and gives it the name: whoever looks finds nothing of it before it is complete. */
 function replacing<T extends object>(context: OperationContext, to: Place, { overwrite, durable }: CopyFileRequest, work: (descriptor: number) => T): T & { readonly sync: CopiedFile['sync'] } {
   const { platform } = context;
-  const { files, names } = platform;
+  const { files } = platform;
   return changeNames(platform, durable, (parents) => {
-    const entry = parents.entryOf(to);
+    // As with replaceFile, a link stays, and what it leads to is replaced.
+    const entry = overwrite ? locate(platform, parents, to).entry : parents.entryOf(to);
     const temporary = waitForTemporary(context, entry);
     let result: T;
     try {
       result = work(temporary.descriptor);
       if (durable) files.syncFull(temporary.descriptor);
       context.checkAborted();
-      names.rename(temporary.at, entry.at, overwrite ? 'replace' : 'noReplace');
+      rename(platform, temporary, entry, overwrite ? 'replace' : 'noReplace');
     } catch (error) {
       discard(platform, temporary);
       throw error;
