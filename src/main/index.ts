@@ -27,3 +27,9 @@ export type { Advice } from '../platform/platform.js';
 export type { CopyFileOptions, CopyFileResult, CopyMethod, CopyRangeOptions, CopyRangeResult, CopyTally } from './files/copy.js';
 export type { AdviseOptions, WriteLifetime } from './files/hints.js';
 export type { FileRange, PreallocateOptions, SpaceOptions, SpacePrimitive, SpaceResult, ZeroRangeOptions } from './files/space.js';
+export type { AttributeMode, SetXattrOptions, XattrChangeOptions, XattrNames, XattrOptions, XattrRemoved, XattrSet, XattrValue } from './files/attributes.js';
+export type {
+  ChmodOptions, DeviceNumber, FileAttribute, FileKind, ModeSet, NewTimes, SetTimesOptions, Statx, StatxOptions, TimeInput, TimesSet,
+} from './files/metadata.js';
+export type { ChownOptions, OwnerPreserved, OwnerSet } from './files/ownership.js';
+export type { MkfifoOptions, MknodOptions, NodeMade, SpecialKind } from './files/special.js';

@@ -1,5 +1,6 @@
 /** Gives one open file the metadata of another. */
 import { IoError, NotSupportedError } from '../../platform/errors.js';
+import type { Subject } from '../../platform/interface/metadata.js';
 import type { Platform } from '../../platform/platform.js';
 
 export interface CopiedParts {
@@ -24,7 +25,7 @@ const SETGID = 0o2000;
 export function copyMetadata(platform: Platform, from: number, to: number, parts: CopiedParts): string[] {
   const { metadata } = platform.metadata.stat(from);
   const missing: string[] = [];
-  if (parts.owner) missing.push(...copyOwner(platform, metadata, to));
+  if (parts.owner) missing.push(...copyOwner(platform, metadata, to).missing);
   if (parts.xattrs) missing.push(...copyAttributes(platform, from, to));
   if (parts.mode) {
     // With another owner or group, these would let programs run as somebody who did not ask for it.
@@ -40,10 +41,13 @@ export function copyMetadata(platform: Platform, from: number, to: number, parts
   return missing;
 }
 
-/** Both where that is permitted, else the group alone. Answers which were not. */
-export function copyOwner({ ownership }: Platform, { uid, gid }: { readonly uid: number; readonly gid: number }, to: Parameters<Platform['ownership']['chown']>[0]): ('uid' | 'gid')[] {
-  if (permitted(() => ownership.chown(to, uid, gid))) return [];
-  return permitted(() => ownership.chown(to, undefined, gid)) ? ['uid'] : ['uid', 'gid'];
+/** User and group where that is permitted, else the group alone; `missing` tells which were not. */
+export function copyOwner(
+  { ownership }: Platform, { uid, gid }: { readonly uid: number; readonly gid: number }, to: Subject,
+): { readonly primitive: 'fchown' | 'fchownat'; readonly missing: readonly ('uid' | 'gid')[] } {
+  const primitive = typeof to === 'number' ? 'fchown' : 'fchownat';
+  if (permitted(() => ownership.chown(to, uid, gid))) return { primitive, missing: [] };
+  return { primitive, missing: permitted(() => ownership.chown(to, undefined, gid)) ? ['uid'] : ['uid', 'gid'] };
 }
 
 function copyAttributes({ attributes }: Platform, from: number, to: number): string[] {
