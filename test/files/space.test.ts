@@ -5,9 +5,10 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { IoScheduler, type SpaceResult } from 'tidemark';
-import { until } from '../fault/tools.js';
+import { noTracing, skip, until } from '../fault/tools.js';
 import { random } from '../recovery/segment-tools.js';
 import { directoryOn, FILESYSTEMS, type TestFilesystem } from './filesystems.js';
+import { traced } from './metadata-tools.js';
 import { any, code, refused, rejected, SEED } from './tools.js';
 
 const scheduler = new IoScheduler();
@@ -28,6 +29,7 @@ const MISSING: Readonly<Record<Kind, readonly Operation[]>> = {
   tmpfs: ['zeroRange', 'collapseRange', 'insertRange'],
 };
 
+/** `writeZeroes` depends on the device: loop devices write nothing by themselves. */
 const PRIMITIVES: Readonly<Record<Operation, string>> = {
   preallocate: 'fallocate',
   punchHole: 'FALLOC_FL_PUNCH_HOLE',
@@ -106,10 +108,9 @@ for (const filesystem of FILESYSTEMS) {
         return;
       }
       const expected = result(Buffer.from(bytes));
-      const { primitive, size, sync } = await call(path);
+      const { primitive, size } = await call(path);
       assert.is(primitive, PRIMITIVES[operation]);
       assert.is(size, expected.length);
-      assert.ok(sync === 'none' || sync === 'fsync');
       assert.ok(readFileSync(path).equals(expected), 'the content is as it should be');
       const had = allocated(path) / BLOCK;
       assert.ok(had >= blocks[0] && had <= blocks[1], `${had} blocks, expected from ${blocks[0]} to ${blocks[1]}`);
@@ -132,6 +133,29 @@ for (const filesystem of FILESYSTEMS.filter(({ kind }) => kind === 'ext4' || kin
     assert.not.match(extentFlags(path), /unwritten/);
     await files.zeroRange(path, 0, 16 * BLOCK, { durable: true });
     assert.match(extentFlags(path), /unwritten/);
+  });
+}
+
+const untraceable = noTracing();
+if (untraceable !== undefined) skip('the calls behind operations on space', untraceable);
+for (const filesystem of untraceable === undefined ? FILESYSTEMS : []) {
+  test(`${filesystem.name}: one system call each, nothing written in its place, and a sync where that is asked for`, async () => {
+    const { path } = makeFile(filesystem, content(1));
+    const durable = { durable: true };
+    const { calls, answers } = await traced([
+      ['preallocate', path, 16 * BLOCK, durable], ['punchHole', path, 0, BLOCK], ['zeroRange', path, 0, BLOCK, durable], ['writeZeroes', path, 0, BLOCK, durable], ['truncate', path, 9, durable],
+      ['truncate', path, 8],
+    ], ['fallocate', 'ftruncate', 'pwrite64', 'fsync', 'fdatasync']);
+    const lacksZeroRange = MISSING[filesystem.kind].includes('zeroRange');
+    assert.equal(calls.filter(({ args }) => args.includes(filesystem.directory)).map(({ name }) => name), [
+      'fallocate', 'fsync',
+      'fallocate',
+      ...(lacksZeroRange ? [] : ['fallocate', 'fsync']),
+      'pwrite64', 'fsync',
+      'ftruncate', 'fsync',
+      'ftruncate',
+    ]);
+    assert.equal(answers.map((answer) => ('value' in answer ? answer.value['sync'] : answer.failure.code)), ['fsync', 'none', lacksZeroRange ? 'TIDEMARK_NOT_SUPPORTED' : 'fsync', 'fsync', 'fsync', 'none']);
   });
 }
 

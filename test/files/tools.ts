@@ -1,4 +1,5 @@
 /** What tests of file operations share. */
+import { inspect } from 'node:util';
 import * as assert from 'uvu/assert';
 
 /** Random tests take their seed from the environment, to be run again. */
@@ -17,7 +18,8 @@ export async function rejected(promise: Promise<unknown>): Promise<unknown> {
 /** The code of an error of this library; `undefined` when the promise resolves. */
 export async function code(promise: Promise<unknown>): Promise<string | undefined> {
   const error = await rejected(promise);
-  return error instanceof Error && 'code' in error ? String(error.code) : error === undefined ? undefined : `no code: ${String(error)}`;
+  if (error === undefined) return undefined;
+  return error instanceof Error && 'code' in error ? String(error.code) : `no code: ${inspect(error)}`;
 }
 
 /** The promise rejects with an error about an argument, whose text names it. */
