@@ -72,6 +72,8 @@ export interface Files {
   readFully(descriptor: number, target: Uint8Array, offset: number): number;
   /** Writes all `bytes` from native memory at `offset`; continues short writes, retries EINTR and EAGAIN with a bound. */
   writeFully(descriptor: number, address: number, bytes: number, offset: number): void;
+  /** Has the kernel begin to write what a file has in memory, so that a sync of it waits less. Promises nothing. */
+  startWriteback(descriptor: number): void;
   /** Makes the data of a file, and the metadata needed to read it back, durable. */
   syncData(descriptor: number): void;
   /** Makes data and all metadata durable. */

@@ -50,7 +50,7 @@ for (const filesystem of FILESYSTEMS) {
   test(`${name}: the largest value is kept as a whole or refused`, async () => {
     const path = newFile(filesystem);
     const value = pattern(65_536);
-    const outcome = await files.setXattr(path, 'user.large', value).then(() => 'kept', ({ code }: { code: string }) => code);
+    const outcome = await files.setXattr(path, 'user.large', value).then(() => 'kept', (error: unknown) => (error as { code: string }).code);
     assert.is(outcome, LARGEST[kind]);
     assert.equal((await files.getXattr(path, 'user.large')).value, outcome === 'kept' ? value : undefined);
     const error = outcome === 'kept' ? undefined : await rejection(files.setXattr(path, 'user.large', value));

@@ -17,9 +17,9 @@ export interface MkfifoOptions extends OperationOptions {
 export interface MknodOptions extends MkfifoOptions {
   /** `file`: an empty regular file; `socket`: a name that no program listens at. */
   readonly kind: SpecialKind;
-  /** Number of the driver, for `character` and `block` alone: 0 to 4095 on Linux. */
+  /** Number of the driver, for `character` and `block` alone: 0 to 4095 on Linux, to 511 on xfs, else `NotSupportedError`. */
   readonly major?: number;
-  /** Number of the device there, for `character` and `block` alone: 0 to 1048575 on Linux. */
+  /** Number of the device there, for `character` and `block` alone: 0 to 1048575 on Linux, to 262143 on xfs. */
   readonly minor?: number;
 }
 

@@ -51,7 +51,7 @@ export interface Metadata {
   readonly attributes: Readonly<Record<FileAttribute, boolean | undefined>>;
   /**
    * Bytes that memory and offset of direct IO are multiples of, both 0 where there is none. Undefined where the kernel does not
-   * tell: before Linux 6.1, and for what is no file.
+   * tell: before Linux 6.1, for what is no file, on btrfs and tmpfs.
    */
   readonly directIo: { readonly memoryAlignment: number; readonly offsetAlignment: number } | undefined;
   /**

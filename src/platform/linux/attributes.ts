@@ -5,7 +5,7 @@ import { native } from '../ffi.js';
 import type { AttributeCalls, AttributeMode } from '../interface/attributes.js';
 import type { Subject } from '../interface/metadata.js';
 import { patiently } from './calls.js';
-import { files } from './files.js';
+import { filesystemName } from './filesystem-name.js';
 
 /** XATTR_SIZE_MAX and XATTR_LIST_MAX (linux/limits.h): with this much memory no answer is too long, and none has to be asked for its size first. */
 const BYTES_MAX = 65_536;
@@ -99,16 +99,6 @@ function failure(errno: number, syscall: string, on: number | string, name: stri
     : errno === ENOSPC ? `no space left on the device, or the value is larger than the filesystem ${filesystemName(on)} takes`
     : undefined;
   return ioError(errno, syscall, undefined, explanation === undefined ? {} : { explanation });
-}
-
-function filesystemName(on: number | string): string {
-  if (typeof on === 'number') return files.filesystem(on).name;
-  const descriptor = files.open(on, { write: false, pathOnly: true, noFollow: true });
-  try {
-    return files.filesystem(descriptor).name;
-  } finally {
-    files.close(descriptor);
-  }
 }
 
 export const attributes: AttributeCalls = { accessControl: 'system.posix_acl_access', get, set, list, remove };

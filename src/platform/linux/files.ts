@@ -11,6 +11,8 @@ import { AT_EMPTY_PATH, O_DIRECT, openBits } from './open-flags.js';
 import { allocate, truncate } from './space.js';
 import { S_IFMT, STATX, STATX_MASK, statx } from './statx.js';
 
+/** sync_file_range(2), linux/fs.h. */
+const SYNC_FILE_RANGE_WRITE = 2;
 const F_GETFL = 3;
 const F_SETFL = 4;
 const LOCK_EX = 2;
@@ -23,6 +25,7 @@ const c = {
   pwrite: native('pwrite', 'int64_t', ['int', 'uintptr_t', 'size_t', 'int64_t']),
   fsync: native('fsync', 'int', ['int']),
   fdatasync: native('fdatasync', 'int', ['int']),
+  syncFileRange: native('sync_file_range', 'int', ['int', 'int64_t', 'int64_t', 'uint32_t']),
   fcntl: native('fcntl', 'int', ['int', 'int', 'long']),
   flock: native('flock', 'int', ['int', 'int']),
   pread: native('pread', 'int64_t', ['int', 'uintptr_t', 'size_t', 'int64_t']),
@@ -180,6 +183,10 @@ export const files: Files = {
   writeFully,
   syncData: syncOnce(c.fdatasync, 'fdatasync'),
   syncFull: syncOnce(c.fsync, 'fsync'),
+  startWriteback: (descriptor) => {
+    // It promises nothing, so that nothing is lost where it fails: the sync tells.
+    c.syncFileRange(descriptor, 0, 0, SYNC_FILE_RANGE_WRITE);
+  },
   syncDirectory,
   truncate,
   allocate,

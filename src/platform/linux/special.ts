@@ -1,11 +1,13 @@
 /** mknod(2). */
-import { EPERM, ioError } from '../errno.js';
-import { InvalidArgumentError } from '../errors.js';
+import { dirname } from 'node:path';
+import { EINVAL, EPERM, ioError } from '../errno.js';
+import { InvalidArgumentError, NotSupportedError } from '../errors.js';
 import { native } from '../ffi.js';
 import type { DeviceNumber } from '../interface/metadata.js';
 import type { At } from '../interface/places.js';
 import type { SpecialCalls, SpecialKind } from '../interface/special.js';
 import { patiently } from './calls.js';
+import { filesystemName } from './filesystem-name.js';
 import { AT_FDCWD } from './open-flags.js';
 
 /** inode(7). */
@@ -24,6 +26,10 @@ function make(at: At, kind: SpecialKind, mode: number, device: DeviceNumber): { 
   const errno = patiently(() => c.mknodat(at.directory ?? AT_FDCWD, at.path, bits, number));
   if (errno === 0) return { primitive: 'mknodat' };
   const isDevice = kind === 'character' || kind === 'block';
+  if (errno === EINVAL && isDevice) {
+    const { major, minor } = device;
+    throw new NotSupportedError('mknodat', `the filesystem ${filesystemName(at.directory ?? dirname(at.path))} keeps no device number ${major}:${minor}`);
+  }
   throw ioError(errno, 'mknodat', undefined, errno === EPERM && isDevice ? { explanation: 'only root (CAP_MKNOD) makes devices' } : {});
 }
 

@@ -18,6 +18,7 @@ import type { OperationContext } from './context.js';
 import { changeNames, parentOf, Parents, type Entry } from './parents.js';
 import { openPlace } from './places.js';
 import { copyMetadata, type CopiedParts } from './preserve.js';
+import { syncTogether, type ContentSync } from './sync-together.js';
 import { clear, discard, isTemporaryName, statOf, takeTemporary, type Temporary } from './temporary.js';
 
 /** How a new content gets its metadata. */
@@ -31,7 +32,7 @@ export interface ReplaceSettings {
 export interface Replaced {
   readonly primitive: 'renameat';
   /** How the content became durable before the rename: `fsync` where metadata was set too. */
-  readonly contentSync: 'fdatasync' | 'fsync';
+  readonly contentSync: ContentSync | 'fsync';
   /** How the rename became durable: a sync of the directory. */
   readonly sync: 'fsync';
   /** Written. */
@@ -93,11 +94,12 @@ interface Call {
 export function replaceTogether(calls: readonly Call[]): Outcome<Replaced>[] {
   const [first] = calls;
   if (first === undefined) return [];
-  const parents = new Parents(first.context.platform, true);
+  const { platform } = first.context;
+  const parents = new Parents(platform, true);
   try {
     const done: Outcome<Renamed>[] = [];
     while (done.length < calls.length) {
-      const round = replaceRound(calls.slice(done.length), parents);
+      const round = replaceRound(platform, calls.slice(done.length), parents);
       if (round.length === 0) pause();
       done.push(...round);
     }
@@ -112,13 +114,18 @@ export function replaceTogether(calls: readonly Call[]): Outcome<Replaced>[] {
   }
 }
 
+interface Step {
+  readonly context: OperationContext;
+  readonly outcome: Outcome<Prepared>;
+}
+
 /** Does as many of the calls as can be done at once: each file once, and none that has to wait for a slot. */
-function replaceRound(calls: readonly Call[], parents: Parents): Outcome<Renamed>[] {
+function replaceRound(platform: Platform, calls: readonly Call[], parents: Parents): Outcome<Renamed>[] {
   const files = new Set<string>();
-  const prepared: { context: OperationContext; outcome: Outcome<Prepared> }[] = [];
+  const prepared: Step[] = [];
   for (const { context, args } of calls) {
     const outcome = settle(() => {
-      const target = locate(context.platform, parents, args[0]);
+      const target = locate(platform, parents, args[0]);
       const file = `${target.entry.parent.identity}/${target.entry.name}`;
       if (files.has(file)) return undefined;
       files.add(file);
@@ -127,8 +134,17 @@ function replaceRound(calls: readonly Call[], parents: Parents): Outcome<Renamed
     if (outcome.ok && outcome.value === undefined) break;
     prepared.push({ context, outcome: outcome as Outcome<Prepared> });
   }
-  const synced = prepared.map(({ context, outcome }) => ({ context, outcome: next(outcome, (file) => syncContent(context.platform, file)) }));
-  return synced.map(({ context, outcome }) => next(outcome, (file) => putInPlace(context, parents, file)));
+  const synced = syncRound(platform, prepared.map(({ outcome }) => outcome));
+  return synced.map((outcome, i) => next(outcome, (file) => putInPlace((prepared[i] as Step).context, parents, file)));
+}
+
+/** Syncs the contents at the same time, as far as they have no more to sync than that. */
+function syncRound(platform: Platform, prepared: readonly Outcome<Prepared>[]): Outcome<Synced>[] {
+  const contents = prepared.flatMap((outcome) => (outcome.ok && !outcome.value.metadataSet ? [outcome.value.temporary.descriptor] : []));
+  // All of them: a filesystem with a journal then commits what they have in common once.
+  if (contents.length > 1) for (const descriptor of contents) platform.files.startWriteback(descriptor);
+  const results = new Map(syncTogether(platform, contents).map((result, i) => [contents[i], result]));
+  return prepared.map((outcome) => next(outcome, (file) => finishSync(platform, file, results.get(file.temporary.descriptor))));
 }
 
 function bytesAnd([, data, settings]: Call['args']): [Uint8Array, ReplaceSettings] {
@@ -168,6 +184,11 @@ export interface Prepared {
   readonly bytes: number;
   /** More than content has to become durable. */
   readonly metadataSet: boolean;
+}
+
+/** A content that is durable, beside its target. */
+export interface Synced extends Prepared {
+  readonly contentSync: Replaced['contentSync'];
 }
 
 interface Renamed {
@@ -225,19 +246,24 @@ export function prepareWith(context: OperationContext, target: ReplaceTarget, se
   });
 }
 
-export function syncContent(platform: Platform, file: Prepared): Prepared {
-  const { files } = platform;
-  const { descriptor } = file.temporary;
+/** Takes what the sync of the content answered, or does the whole sync where it is still to be done. */
+function finishSync(platform: Platform, file: Prepared, done: Error | ContentSync | undefined): Synced {
   return inFile(file.target.entry.path, () => orDiscard(platform, file.temporary, () => {
+    if (done instanceof Error) throw done;
     // The size of a new file is among what fdatasync covers; owner, mode, times and attributes are not.
-    if (file.metadataSet) files.syncFull(descriptor);
-    else files.syncData(descriptor);
-    return file;
+    if (done === undefined) platform.files.syncFull(file.temporary.descriptor);
+    return { ...file, contentSync: done ?? 'fsync' };
   }));
 }
 
+/** One content by itself. */
+export function syncContent(platform: Platform, file: Prepared): Synced {
+  const [result] = file.metadataSet ? [] : syncTogether(platform, [file.temporary.descriptor]);
+  return finishSync(platform, file, result);
+}
+
 /** From here on the new content is there for everybody. */
-export function putInPlace(context: OperationContext, parents: Parents, { target, temporary, bytes, metadataSet }: Prepared): Renamed {
+export function putInPlace(context: OperationContext, parents: Parents, { target, temporary, bytes, contentSync }: Synced): Renamed {
   const { platform } = context;
   const { entry, existing } = target;
   inFile(entry.path, () => orDiscard(platform, temporary, () => {
@@ -246,7 +272,7 @@ export function putInPlace(context: OperationContext, parents: Parents, { target
   }));
   parents.changed(entry);
   platform.files.close(temporary.descriptor);
-  return { entry, result: { primitive: 'renameat', contentSync: metadataSet ? 'fsync' : 'fdatasync', sync: 'fsync', bytes, created: existing === undefined } };
+  return { entry, result: { primitive: 'renameat', contentSync, sync: 'fsync', bytes, created: existing === undefined } };
 }
 
 function orDiscard<T>(platform: Platform, temporary: Temporary, work: () => T): T {
