@@ -67,6 +67,18 @@ export function path(name: string, value: unknown): string {
   return value;
 }
 
+/** An offset or a length in bytes, which must be there. */
+export function position(name: string, value: unknown, min = 0): number {
+  required(name, value, 'a number of bytes');
+  return integer(name, value, 0, min, Number.MAX_SAFE_INTEGER);
+}
+
+/** A function, where there is one. */
+export function callback<F extends (...args: never[]) => unknown>(name: string, value: F | undefined): F | undefined {
+  if (value !== undefined && typeof value !== 'function') fail(name, 'a function', value);
+  return value;
+}
+
 export function signal(name: string, value: unknown): AbortSignal | undefined {
   if (value === undefined) return undefined;
   if (!(value instanceof AbortSignal)) fail(name, 'an AbortSignal', value);

@@ -71,7 +71,8 @@ export function replaceOperations(caller: Caller): ReplaceOperations {
   };
 }
 
-function preserved(value: unknown): Required<Preserve> {
+/** The option of that name, for whatever takes over something of another file. */
+export function preserved(value: unknown): Required<Preserve> {
   if (value === undefined) return { mode: true, owner: false, times: false, xattrs: false };
   if (typeof value === 'boolean') return { mode: value, owner: value, times: value, xattrs: value };
   check.checkKeys('preserve', value, PARTS);

@@ -1,11 +1,14 @@
 /** Blocking file calls on Linux. Worker threads only: each of them may wait for the disk. */
 import { existsSync, readSync, readFileSync } from 'node:fs';
-import { assert, NotSupportedError } from '../errors.js';
-import { EAGAIN, EINTR, EIO, ELOOP, ENOSYS, EOPNOTSUPP, fromNodeError, ioError, notAFile } from '../errno.js';
+import { assert } from '../errors.js';
+import { EAGAIN, EINTR, EIO, ELOOP, fromNodeError, ioError, notAFile } from '../errno.js';
 import { lastErrno, native, NativeMemory } from '../ffi.js';
-import type { Advice, DirectIo, Files, FileStatus, Filesystem, LockHolder, OpenFlags } from '../platform.js';
+import type { DirectIo, Files, FileStatus, LockHolder, OpenFlags } from '../platform.js';
 import { check, patiently, RETRIES_MAX } from './calls.js';
+import { filesystem } from './filesystem.js';
+import { advise } from './hints.js';
 import { O_DIRECT, openBits } from './open-flags.js';
+import { allocate, truncate } from './space.js';
 import { S_IFMT, STATX, STATX_MASK, statxOf } from './statx.js';
 
 /** sync_file_range(2), linux/fs.h. */
@@ -23,45 +26,13 @@ const c = {
   fsync: native('fsync', 'int', ['int']),
   fdatasync: native('fdatasync', 'int', ['int']),
   syncFileRange: native('sync_file_range', 'int', ['int', 'int64_t', 'int64_t', 'uint32_t']),
-  ftruncate: native('ftruncate', 'int', ['int', 'int64_t']),
-  fallocate: native('fallocate', 'int', ['int', 'int', 'int64_t', 'int64_t']),
-  posixFadvise: native('posix_fadvise', 'int', ['int', 'int64_t', 'int64_t', 'int']),
   fcntl: native('fcntl', 'int', ['int', 'int', 'long']),
   flock: native('flock', 'int', ['int', 'int']),
-  fstatfs: native('fstatfs', 'int', ['int', 'void *']),
   pread: native('pread', 'int64_t', ['int', 'uintptr_t', 'size_t', 'int64_t']),
 };
 
 const S_IFREG = 0o100000;
 const S_IFDIR = 0o040000;
-
-/**
- * Filesystems by magic number (statfs(2)). `dsyncWrites`: a write with `RWF_DSYNC` was tested, or is documented, to be
- * durable at completion. Others get a write and then `fdatasync`, which is defined everywhere.
- */
-const FILESYSTEMS: ReadonlyMap<number, Filesystem> = new Map([
-  [0xef53, { name: 'ext4', dsyncWrites: true }],
-  [0x58465342, { name: 'xfs', dsyncWrites: true }],
-  [0x9123683e, { name: 'btrfs', dsyncWrites: true }],
-  [0xf2f52010, { name: 'f2fs', dsyncWrites: true }],
-  [0x01021994, { name: 'tmpfs', dsyncWrites: false }],
-  [0x794c7630, { name: 'overlay', dsyncWrites: false }],
-  [0x65735546, { name: 'fuse', dsyncWrites: false }],
-  [0x6969, { name: 'nfs', dsyncWrites: false }],
-  [0x01021997, { name: '9p', dsyncWrites: false }],
-  [0xff534d42, { name: 'cifs', dsyncWrites: false }],
-  [0x2fc12fc1, { name: 'zfs', dsyncWrites: false }],
-]);
-
-/** POSIX_FADV_* (posix_fadvise(2)); the same on every architecture node supports but s390. */
-const ADVICE: Readonly<Record<Advice, number>> = {
-  normal: 0,
-  random: 1,
-  sequential: 2,
-  willNeed: 3,
-  dontNeed: 4,
-  noReuse: 5,
-};
 
 function open(path: string, flags: OpenFlags): number {
   const bits = openBits(flags);
@@ -134,26 +105,6 @@ function syncDirectory(path: string): void {
   }
 }
 
-function truncate(descriptor: number, bytes: number): void {
-  const errno = patiently(() => c.ftruncate(descriptor, bytes));
-  if (errno !== 0) throw ioError(errno, 'ftruncate');
-}
-
-function allocate(descriptor: number, offset: number, bytes: number): void {
-  const errno = patiently(() => c.fallocate(descriptor, 0, offset, bytes));
-  if (errno === 0) return;
-  if (errno === EOPNOTSUPP || errno === ENOSYS) {
-    throw new NotSupportedError('fallocate', `the filesystem ${filesystem(descriptor).name} cannot reserve blocks`);
-  }
-  throw ioError(errno, 'fallocate');
-}
-
-function advise(descriptor: number, offset: number, bytes: number, advice: Advice): void {
-  // posix_fadvise returns the error number instead of setting errno.
-  const errno = c.posixFadvise(descriptor, offset, bytes, ADVICE[advice]);
-  if (errno !== 0) throw ioError(errno, 'posix_fadvise');
-}
-
 /**
  * Which direct IO a file opened with `O_DIRECT` allows: what statx(2) says (Linux 6.1), or a trial read where it is silent.
  */
@@ -179,14 +130,6 @@ function probeDirect(descriptor: number): DirectIo {
 function setDirect(descriptor: number, on = true): void {
   const flags = check(c.fcntl(descriptor, F_GETFL, 0), 'fcntl');
   check(c.fcntl(descriptor, F_SETFL, on ? flags | O_DIRECT : flags & ~O_DIRECT), 'fcntl');
-}
-
-function filesystem(descriptor: number): Filesystem {
-  const memory = new SharedArrayBuffer(256);
-  check(c.fstatfs(descriptor, new Uint8Array(memory)), 'fstatfs');
-  // f_type is the first member, a machine word; every known magic number fits 32 bits.
-  const magic = new DataView(memory).getUint32(0, true);
-  return FILESYSTEMS.get(magic) ?? { name: `0x${magic.toString(16)}`, dsyncWrites: false };
 }
 
 /**

@@ -111,7 +111,7 @@ function inEither<T>(source: Entry, target: Entry, work: () => T): T {
   return inFile(source.path, () => inTarget(target, work));
 }
 
-function rename(platform: Platform, source: Entry, target: Entry, mode: RenameMode): RenamePrimitive {
+export function rename(platform: Platform, source: Pick<Entry, 'at'>, target: Pick<Entry, 'at'>, mode: RenameMode): RenamePrimitive {
   try {
     platform.names.rename(source.at, target.at, mode);
     return mode === 'replace' ? 'renameat' : 'renameat2';
@@ -122,7 +122,7 @@ function rename(platform: Platform, source: Entry, target: Entry, mode: RenameMo
 }
 
 /** The new name appears at once or not at all, as it should; for a moment the old one is there too. */
-function linkAndUnlink({ names }: Platform, source: Entry, target: Entry, missing: NotSupportedError): 'linkat+unlinkat' {
+function linkAndUnlink({ names }: Platform, source: Pick<Entry, 'at'>, target: Pick<Entry, 'at'>, missing: NotSupportedError): 'linkat+unlinkat' {
   try {
     names.link(source.at, target.at, { follow: false });
   } catch (error) {
