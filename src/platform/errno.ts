@@ -12,8 +12,9 @@ for (const [name, number] of Object.entries(constants.errno)) {
   if (name !== 'EWOULDBLOCK' && name !== 'ENOTSUP') NAMES.set(number, name);
 }
 
-export const { E2BIG, EACCES, EAGAIN, EBUSY, EINTR, EINVAL, EIO, EISDIR, ENODATA, ENOENT, ENOMEM, ENOSPC, ENOSYS, ENOTDIR, EOPNOTSUPP, EPERM, ERANGE, ETIME, ECANCELED, EEXIST, EDQUOT, EFBIG, ELOOP, ENODEV, ENOTEMPTY, ENOTTY, ENXIO, EXDEV } =
-  constants.errno;
+export const {
+  E2BIG, EACCES, EAGAIN, EBUSY, ECANCELED, EDQUOT, EEXIST, EFBIG, EINTR, EINVAL, EIO, EISDIR, ELOOP, ENODATA, ENODEV, ENOENT, ENOMEM, ENOSPC, ENOSYS, ENOTDIR, ENOTEMPTY, ENOTTY, ENXIO, EOPNOTSUPP, EPERM, ERANGE, ETIME, EXDEV,
+} = constants.errno;
 
 interface Meaning {
   readonly code: IoErrorCode;

@@ -1,6 +1,7 @@
 /** What is known of a file, its times and its permissions, on every filesystem: against node:fs, /proc and chattr. */
 import { spawnSync } from 'node:child_process';
 import { chmodSync, lstatSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { release } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -29,6 +30,10 @@ const MAKE: Readonly<Record<FileKind, (path: string) => void>> = {
   character: (path) => must('mknod', path, 'c', '1', '3'),
 };
 
+/** 6.18 is 6018. */
+const [major = 0, minor = 0] = release().split('.').map(Number);
+const kernel = major * 1000 + minor;
+
 /** What the system says of the mount that holds `path`: its number. */
 function mountIdOf(directory: string): number {
   const lines = readFileSync('/proc/self/mountinfo', 'utf8').trim().split('\n').map((line) => line.split(' '));
@@ -45,8 +50,8 @@ for (const filesystem of FILESYSTEMS) {
       make(path);
       const found = await files.statx(path, { followLink: false });
       const expected = lstatSync(path, { bigint: true });
-      const major = expected.rdev >> 8n & 0xfffn;
-      const minor = expected.rdev & 0xffn | expected.rdev >> 12n & 0xfff00n;
+      const specialMajor = expected.rdev >> 8n & 0xfffn;
+      const specialMinor = expected.rdev & 0xffn | expected.rdev >> 12n & 0xfff00n;
       assert.equal(
         { ...found, mountId: undefined, attributes: undefined, directIo: undefined, atomicWrite: undefined, subvolume: undefined },
         {
@@ -54,7 +59,7 @@ for (const filesystem of FILESYSTEMS) {
           size: Number(expected.size), blocks: Number(expected.blocks), blockSize: Number(expected.blksize), links: Number(expected.nlink),
           uid: 0, gid: 0, mode: Number(expected.mode) & 0o7777, inode: expected.ino,
           device: { major: Number(expected.dev >> 8n & 0xfffn), minor: Number(expected.dev & 0xffn | expected.dev >> 12n & 0xfff00n) },
-          specialDevice: kind === 'block' || kind === 'character' ? { major: Number(major), minor: Number(minor) } : undefined,
+          specialDevice: kind === 'block' || kind === 'character' ? { major: Number(specialMajor), minor: Number(specialMinor) } : undefined,
           atimeNs: expected.atimeNs, mtimeNs: expected.mtimeNs, ctimeNs: expected.ctimeNs, birthtimeNs: expected.birthtimeNs,
           mountId: undefined, attributes: undefined, directIo: undefined, atomicWrite: undefined, subvolume: undefined,
         },
@@ -191,6 +196,17 @@ for (const filesystem of FILESYSTEMS) {
     const { directIo } = await files.statx(path);
     const aligned = { ext4: filesystem.sectorBytes, xfs: filesystem.sectorBytes, btrfs: undefined, tmpfs: undefined, overlay: 512 }[filesystem.kind];
     assert.is(directIo?.offsetAlignment, aligned);
+  });
+
+  test(`${filesystem.name}: subvolumes and atomic writes are told where there are any`, async () => {
+    const path = join(directoryOn(filesystem), 'file');
+    writeFileSync(path, '');
+    const { subvolume, atomicWrite, blockSize } = await files.statx(path);
+    // The subvolume that a btrfs begins with.
+    assert.is(subvolume, kernel >= 6_010 && filesystem.kind === 'btrfs' ? 5n : undefined);
+    // xfs does them by copy on write, a block at least; the others would need a device that does them.
+    if (filesystem.kind === 'xfs' && kernel >= 6_016) assert.equal([atomicWrite?.sizeMin, atomicWrite?.segmentsMax], [blockSize, 1]);
+    else assert.is(atomicWrite?.sizeMax ?? 0, 0);
   });
 }
 

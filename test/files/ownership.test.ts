@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { IoScheduler } from 'tidemark';
-import { noTracing, skip } from '../fault/tools.js';
+import { noRoot, noTracing, skip } from '../fault/tools.js';
 import { temporaryDirectory } from '../support.js';
 import { directoryOn, FILESYSTEMS } from './filesystems.js';
 import { callsAs, checkSyncedAfter, failureIn, NOBODY, ODD_NAMES, rejection, traced, valueOf } from './metadata-tools.js';
@@ -120,7 +120,7 @@ for (const [what, call, code, part] of REFUSED) {
   });
 }
 
-const reason = noTracing();
+const reason = noRoot() ?? noTracing();
 if (reason !== undefined) skip('the sync of owners', reason);
 else {
   test('durable syncs the file after the change, else nothing is synced', async () => {

@@ -35,50 +35,56 @@ function memory(): Uint8Array<SharedArrayBuffer> {
   return scratch;
 }
 
-/** Which of the three variants of a call a subject needs, and what it is given. These calls know no directory to start from. */
-function variant(subject: Subject): { readonly prefix: '' | 'l' | 'f'; readonly subject: number | string } {
-  if (typeof subject === 'number') return { prefix: 'f', subject };
+/** Which of the three variants of a call a subject needs, and what it is given. */
+interface Variant {
+  readonly prefix: '' | 'l' | 'f';
+  readonly on: number | string;
+}
+
+/** These calls know no directory to start from. */
+function variant(subject: Subject): Variant {
+  if (typeof subject === 'number') return { prefix: 'f', on: subject };
   const { directory, path, followLink } = subject;
-  return { prefix: followLink ? '' : 'l', subject: directory === undefined ? path : `/proc/self/fd/${directory}/${path}` };
+  return { prefix: followLink ? '' : 'l', on: directory === undefined ? path : `/proc/self/fd/${directory}/${path}` };
 }
 
 function get(subject: Subject, name: string): ReturnType<AttributeCalls['get']> {
-  const { prefix, subject: on } = variant(subject);
-  const primitive = `${prefix}getxattr` as const;
+  const which = variant(subject);
+  const primitive = `${which.prefix}getxattr` as const;
   const into = memory();
   let length = 0;
-  const errno = patiently(() => (length = c[primitive](on, name, into, BYTES_MAX)));
+  const errno = patiently(() => (length = c[primitive](which.on, name, into, BYTES_MAX)));
   if (errno === ENODATA) return { primitive, value: undefined };
-  if (errno !== 0) throw failure(errno, primitive, on, name);
+  if (errno !== 0) throw failure(errno, primitive, which, name);
   return { primitive, value: new Uint8Array(into.subarray(0, length)) };
 }
 
 function set(subject: Subject, name: string, value: Uint8Array, mode: AttributeMode): ReturnType<AttributeCalls['set']> {
-  const { prefix, subject: on } = variant(subject);
-  const primitive = `${prefix}setxattr` as const;
+  const which = variant(subject);
+  const primitive = `${which.prefix}setxattr` as const;
   const from = memory();
   from.set(value);
-  const errno = patiently(() => c[primitive](on, name, from, value.length, FLAGS[mode]));
-  if (errno !== 0) throw failure(errno, primitive, on, name);
+  const errno = patiently(() => c[primitive](which.on, name, from, value.length, FLAGS[mode]));
+  if (errno !== 0) throw failure(errno, primitive, which, name);
   return { primitive };
 }
 
 function list(subject: Subject): ReturnType<AttributeCalls['list']> {
-  const { prefix, subject: on } = variant(subject);
-  const primitive = `${prefix}listxattr` as const;
+  const which = variant(subject);
+  const primitive = `${which.prefix}listxattr` as const;
   const into = memory();
   let length = 0;
-  const errno = patiently(() => (length = c[primitive](on, into, BYTES_MAX)));
-  if (errno !== 0) throw failure(errno, primitive, on, '');
+  const errno = patiently(() => (length = c[primitive](which.on, into, BYTES_MAX)));
+  if (errno !== 0) throw failure(errno, primitive, which);
   // Each name ends with a NUL.
   return { primitive, names: Buffer.from(into.buffer, 0, length).toString('utf8').split('\0').slice(0, -1) };
 }
 
 function remove(subject: Subject, name: string): ReturnType<AttributeCalls['remove']> {
-  const { prefix, subject: on } = variant(subject);
-  const primitive = `${prefix}removexattr` as const;
-  const errno = patiently(() => c[primitive](on, name));
-  if (errno !== 0) throw failure(errno, primitive, on, name);
+  const which = variant(subject);
+  const primitive = `${which.prefix}removexattr` as const;
+  const errno = patiently(() => c[primitive](which.on, name));
+  if (errno !== 0) throw failure(errno, primitive, which, name);
   return { primitive };
 }
 
@@ -90,13 +96,17 @@ const NOT_PERMITTED: Readonly<Record<string, string>> = {
   system: 'only its owner may change the access control list of a file',
 };
 
-function failure(errno: number, syscall: string, on: number | string, name: string): Error {
+function failure(errno: number, syscall: string, { prefix, on }: Variant, name = ''): Error {
   const namespace = name.slice(0, Math.max(0, name.indexOf('.')));
-  if (errno === EOPNOTSUPP) return new NotSupportedError(syscall, `the filesystem ${filesystemName(on)} has no attribute '${name}' for what this is`);
+  const filesystem = (): string => filesystemName(on, { followLink: prefix === '' });
+  if (errno === EOPNOTSUPP) {
+    const what = name === '' ? 'extended attributes' : `attribute of the name '${name}' for this kind of file`;
+    return new NotSupportedError(syscall, `the filesystem ${filesystem()} has no ${what}`);
+  }
   // A disk's bad sector is ENODATA too: only here it means this.
   if (errno === ENODATA) return ioError(errno, syscall, undefined, { code: 'TIDEMARK_NO_ATTRIBUTE', explanation: `there is no attribute '${name}'` });
   const explanation = errno === EPERM ? NOT_PERMITTED[namespace]
-    : errno === ENOSPC ? `no space left on the device, or the value is larger than the filesystem ${filesystemName(on)} takes`
+    : errno === ENOSPC ? `no space left on the device, or the value is larger than the filesystem ${filesystem()} takes`
     : undefined;
   return ioError(errno, syscall, undefined, explanation === undefined ? {} : { explanation });
 }

@@ -28,7 +28,7 @@ function make(at: At, kind: SpecialKind, mode: number, device: DeviceNumber): { 
   const isDevice = kind === 'character' || kind === 'block';
   if (errno === EINVAL && isDevice) {
     const { major, minor } = device;
-    throw new NotSupportedError('mknodat', `the filesystem ${filesystemName(at.directory ?? dirname(at.path))} keeps no device number ${major}:${minor}`);
+    throw new NotSupportedError('mknodat', `the filesystem ${filesystemName(at.directory ?? dirname(at.path), { followLink: true })} keeps no device number ${major}:${minor}`);
   }
   throw ioError(errno, 'mknodat', undefined, errno === EPERM && isDevice ? { explanation: 'only root (CAP_MKNOD) makes devices' } : {});
 }

@@ -41,13 +41,20 @@ export function copyMetadata(platform: Platform, from: number, to: number, parts
   return missing;
 }
 
-/** User and group where that is permitted, else the group alone; `missing` tells which were not. */
-export function copyOwner(
-  { ownership }: Platform, { uid, gid }: { readonly uid: number; readonly gid: number }, to: Subject,
-): { readonly primitive: 'fchown' | 'fchownat'; readonly missing: readonly ('uid' | 'gid')[] } {
-  const primitive = typeof to === 'number' ? 'fchown' : 'fchownat';
-  if (permitted(() => ownership.chown(to, uid, gid))) return { primitive, missing: [] };
-  return { primitive, missing: permitted(() => ownership.chown(to, undefined, gid)) ? ['uid'] : ['uid', 'gid'] };
+export interface CopiedOwner {
+  readonly primitive: 'fchown' | 'fchownat';
+  /** Whom the target belongs to now. */
+  readonly uid: number;
+  readonly gid: number;
+  /** What was not permitted. */
+  readonly missing: readonly ('uid' | 'gid')[];
+}
+
+/** User and group where that is permitted, else the group alone. */
+export function copyOwner({ metadata, ownership }: Platform, from: { readonly uid: number; readonly gid: number }, to: Subject): CopiedOwner {
+  if (!permitted(() => ownership.chown(to, from.uid, from.gid))) permitted(() => ownership.chown(to, undefined, from.gid));
+  const { uid, gid } = metadata.stat(to).metadata;
+  return { primitive: typeof to === 'number' ? 'fchown' : 'fchownat', uid, gid, missing: (['uid', 'gid'] as const).filter((id) => from[id] !== { uid, gid }[id]) };
 }
 
 function copyAttributes({ attributes }: Platform, from: number, to: number): string[] {
