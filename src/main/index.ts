@@ -11,12 +11,14 @@ export type { RepairOptions } from './repair.js';
 export { IoUring, type FixedRange, type IoUringOptions } from './io-uring.js';
 export { defaultScheduler, IoScheduler, type Backend, type IoSchedulerOptions } from './scheduler.js';
 export {
+  BatchError,
   InternalError,
   InvalidArgumentError,
   IoError,
   JournalError,
   NotSupportedError,
   TidemarkError,
+  type BatchKind,
   type IoErrorCode,
   type JournalErrorCode,
 } from '../platform/errors.js';
@@ -24,3 +26,9 @@ export type { Tail, TailState } from '../workers/protocol/frame-walk.js';
 export type { RepairedRange, RepairFinding, RepairReport, TornTail } from '../workers/protocol/messages.js';
 export type { RecordBytes } from '../workers/protocol/log-buffer.js';
 export type { Advice } from '../platform/platform.js';
+// files: batch
+export type { Batch, BatchOperations, BatchResult, BatchStepResult, CommitOptions } from './files/batch.js';
+// files: names
+export type { MakeDirectoryOptions, MakeDirectoryResult, NameOperations, NameOptions, NameResult, ReadlinkResult, RenameResult } from './files/names.js';
+// files: replace
+export type { Preserve, RemoveLeftoversResult, ReplaceOperations, ReplaceOptions, ReplaceResult } from './files/replace.js';
