@@ -37,7 +37,7 @@ export interface Replaced {
   readonly sync: 'fsync';
   /** Written. */
   readonly bytes: number;
-  /** There was no file before. */
+  /** There was no file when it began. */
   readonly created: boolean;
 }
 
