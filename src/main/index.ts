@@ -42,6 +42,7 @@ export type { BlockDevice, BlockDeviceKind, DeviceAtomicWrite, FileAtomicWrite, 
 export type { Fact } from '../platform/fact.js';
 export type { NvmeAtomicBoundary, NvmeAtomicUnit, NvmeController, NvmeNamespace } from '../platform/nvme-identify.js';
 export {
+  BatchError,
   InternalError,
   InvalidArgumentError,
   IoError,
@@ -49,6 +50,7 @@ export {
   NotSupportedError,
   OperationError,
   TidemarkError,
+  type BatchKind,
   type IoErrorCode,
   type JournalErrorCode,
   type OperationErrorCode,
@@ -66,3 +68,6 @@ export type {
 } from './files/metadata.js';
 export type { ChownOptions, OwnerPreserved, OwnerSet } from './files/ownership.js';
 export type { MkfifoOptions, MknodOptions, NodeMade, SpecialKind } from './files/special.js';
+export type { Batch, BatchOperations, BatchResult, BatchStepResult, CommitOptions } from './files/batch.js';
+export type { MakeDirectoryOptions, MakeDirectoryResult, NameOperations, NameOptions, NameResult, ReadlinkResult, RenameResult } from './files/names.js';
+export type { Preserve, RemoveLeftoversResult, ReplaceOperations, ReplaceOptions, ReplaceResult } from './files/replace.js';

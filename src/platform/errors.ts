@@ -136,6 +136,29 @@ export class OperationError extends TidemarkError {
   }
 }
 
+/** What a batch was doing: one of its steps, or the sync of the directories at its end. */
+export type BatchKind = 'write' | 'delete' | 'copy' | 'rename' | 'sync';
+
+/** A batch that stopped. The steps before it were done, and their effects stay. `cause` tells why. */
+export class BatchError extends TidemarkError {
+  declare readonly code: 'TIDEMARK_BATCH_FAILED';
+  /** Index of the step that failed, from 0. */
+  readonly step: number;
+  readonly kind: BatchKind;
+  readonly path: string;
+  /** Steps that were done. `kind` other than `sync`: they are as durable as the batch was to be. */
+  readonly completed: number;
+
+  constructor({ step, kind, path, completed, cause }: { step: number; kind: BatchKind; path: string; completed: number; cause: unknown }) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    super('TIDEMARK_BATCH_FAILED', kind === 'sync' ? `The ${completed} steps that were done may not be durable: ${why}` : `Step ${step} of the batch (${kind} '${path}') failed: ${why}`, { cause });
+    this.step = step;
+    this.kind = kind;
+    this.path = path;
+    this.completed = completed;
+  }
+}
+
 /** A broken promise of this library to itself: a bug here, never bad input. */
 export class InternalError extends TidemarkError {
   constructor(message: string) {
@@ -150,7 +173,7 @@ export function assert(condition: unknown, message: string): asserts condition {
 
 /** An error as a plain object, for the way between threads (structured clone drops `code` and the class). */
 export interface WireError {
-  readonly family: 'io' | 'journal' | 'operation' | 'notSupported' | 'argument' | 'internal' | 'other';
+  readonly family: 'io' | 'journal' | 'operation' | 'batch' | 'notSupported' | 'argument' | 'internal' | 'other';
   readonly message: string;
   readonly stack: string | undefined;
   readonly fields: Readonly<Record<string, unknown>>;
@@ -161,6 +184,7 @@ const FAMILIES = {
   io: IoError,
   journal: JournalError,
   operation: OperationError,
+  batch: BatchError,
   notSupported: NotSupportedError,
   argument: InvalidArgumentError,
   internal: InternalError,
@@ -174,6 +198,7 @@ export function toWire(error: unknown): WireError {
   const family = error instanceof IoError ? 'io'
     : error instanceof JournalError ? 'journal'
     : error instanceof OperationError ? 'operation'
+    : error instanceof BatchError ? 'batch'
     : error instanceof NotSupportedError ? 'notSupported'
     : error instanceof InvalidArgumentError ? 'argument'
     : error instanceof InternalError ? 'internal'

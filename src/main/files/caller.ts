@@ -40,7 +40,7 @@ export interface NamedPlace {
 export type MainTarget = NamedPlace | FileHandle | DirectoryHandle;
 
 /** What may stand for an argument of an operation on this side: handles for what is open. */
-type Sent<T> = T extends OpenFile ? T | OpenHandle : T extends Place ? T | NamedPlace : T;
+type Sent<T> = T extends OpenFile ? T | OpenHandle : T extends Place ? T | NamedPlace : T extends readonly (infer Item)[] ? readonly Sent<Item>[] : T;
 type SentAll<Args extends readonly unknown[]> = { readonly [Index in keyof Args]: Sent<Args[Index]> };
 
 /** What a scheduler lends to its file operations. */

@@ -5,7 +5,7 @@ import type { Caller, OperationOptions } from './caller.js';
 
 /** What of the file that is replaced its successor takes over. */
 export interface Preserve {
-  /** Permission bits. Default true. setuid and setgid are dropped where the owner or group becomes another one. */
+  /** Permission bits. Default true. setuid and setgid cannot be kept where the owner or group becomes another one. */
   readonly mode?: boolean;
   /** User and group. Default false. */
   readonly owner?: boolean;

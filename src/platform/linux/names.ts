@@ -1,7 +1,7 @@
 /** Names: rename(2), link(2), symlink(2), readlink(2), unlink(2), rmdir(2), mkdir(2), access(2), relative to a directory. */
 import { realpathSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { EINVAL, ENOENT, ENOSYS, ENOTDIR, ioError } from '../errno.js';
+import { EEXIST, EINVAL, ENOENT, ENOSYS, ENOTDIR, ENOTEMPTY, ioError } from '../errno.js';
 import { IoError, NotSupportedError } from '../errors.js';
 import { lastErrno, native } from '../ffi.js';
 import type { NameCalls, RenameMode } from '../interface/names.js';
@@ -42,7 +42,7 @@ const directoryOf = (at: At): number => at.directory ?? AT_FDCWD;
 
 function rename(from: At, to: At, mode: RenameMode): void {
   if (mode === 'replace') {
-    check(c.renameat(directoryOf(from), from.path, directoryOf(to), to.path), 'renameat');
+    orNotEmpty(c.renameat(directoryOf(from), from.path, directoryOf(to), to.path), 'renameat');
     return;
   }
   const number = SYS_RENAMEAT2[process.arch];
@@ -55,6 +55,13 @@ function rename(from: At, to: At, mode: RenameMode): void {
     throw new NotSupportedError(nameOf(mode), `the filesystem ${filesystemOf(to)} refuses the flag (EINVAL)`);
   }
   throw ioError(errno, 'renameat2');
+}
+
+/** Of a directory that is not empty, xfs says that it exists: POSIX leaves the choice. */
+function orNotEmpty(result: number, syscall: string): void {
+  if (result >= 0) return;
+  const errno = lastErrno();
+  throw ioError(errno === EEXIST ? ENOTEMPTY : errno, syscall);
 }
 
 function nameOf(mode: 'noReplace' | 'exchange'): string {
@@ -116,7 +123,7 @@ export const names: NameCalls = {
     check(c.unlinkat(directoryOf(at), at.path, 0), 'unlinkat');
   },
   removeDirectory: (at) => {
-    check(c.unlinkat(directoryOf(at), at.path, AT_REMOVEDIR), 'unlinkat');
+    orNotEmpty(c.unlinkat(directoryOf(at), at.path, AT_REMOVEDIR), 'unlinkat');
   },
   makeDirectory: (at, mode) => {
     check(c.mkdirat(directoryOf(at), at.path, mode), 'mkdirat');

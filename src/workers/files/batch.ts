@@ -1,1 +1,149 @@
-export const batchOperations = {};
+/** Several changes of files, done in order by one thread, with each directory synced once at the end. */
+import { inFile } from '../../platform/errno.js';
+import { BatchError, IoError, type BatchKind } from '../../platform/errors.js';
+import { addressOf, NativeMemory } from '../../platform/ffi.js';
+import type { Platform } from '../../platform/platform.js';
+import type { Place } from '../protocol/operation.js';
+import type { OperationContext } from './context.js';
+import { renameEntry, syncOf, type NameSync } from './names.js';
+import { Parents } from './parents.js';
+import { locate, pause, prepareWith, putInPlace, syncContent, writeContent, type Prepared, type ReplaceSettings } from './replace.js';
+
+/** A step as it travels: its places and its content stand in lists beside it. */
+export interface BatchStep {
+  readonly kind: Exclude<BatchKind, 'sync'>;
+  /** Of what is written. */
+  readonly mode: number;
+}
+
+export interface BatchStepDone {
+  readonly kind: BatchStep['kind'];
+  readonly path: string;
+  /** Of writes and copies, the call that put the new content in place. */
+  readonly primitive: 'renameat' | 'unlinkat';
+  /** Written; 0 for other steps. */
+  readonly bytes: number;
+}
+
+export interface BatchDone {
+  readonly steps: readonly BatchStepDone[];
+  /** How the names became durable, and before them the contents. */
+  readonly sync: NameSync;
+}
+
+const COPY_BYTES = 1024 * 1024;
+
+export const batchOperations = {
+  /** `places`: one for each step, two for those that lead from one to another. `contents`: one for each write. */
+  runBatch(context: OperationContext, steps: readonly BatchStep[], places: readonly (readonly Place[])[], contents: readonly Uint8Array[], durable: boolean): BatchDone {
+    return new Batch(context, durable).run(steps, places, contents);
+  },
+};
+
+class Batch {
+  readonly #context: OperationContext;
+  readonly #platform: Platform;
+  readonly #durable: boolean;
+  readonly #parents: Parents;
+  readonly #done: BatchStepDone[] = [];
+
+  constructor(context: OperationContext, durable: boolean) {
+    this.#context = context;
+    this.#platform = context.platform;
+    this.#durable = durable;
+    this.#parents = new Parents(context.platform, durable);
+  }
+
+  run(steps: readonly BatchStep[], places: readonly (readonly Place[])[], contents: readonly Uint8Array[]): BatchDone {
+    let failure: BatchError | undefined;
+    let content = 0;
+    try {
+      for (const [index, step] of steps.entries()) {
+        const [place, second] = places[index] as readonly [Place, Place];
+        try {
+          this.#context.checkAborted();
+          this.#done.push(this.#step(step, place, second, contents[content] ?? new Uint8Array()));
+        } catch (error) {
+          failure = new BatchError({ kind: step.kind, path: place.path, step: index, completed: index, cause: error });
+          break;
+        }
+        if (step.kind === 'write') content++;
+      }
+      // What was done before a failing step stays, so it is made durable as well.
+      this.#sync(failure?.step ?? steps.length);
+    } finally {
+      this.#parents.close();
+    }
+    if (failure !== undefined) throw failure;
+    return { steps: this.#done, sync: syncOf(this.#durable) };
+  }
+
+  #step({ kind, mode }: BatchStep, place: Place, second: Place, content: Uint8Array): BatchStepDone {
+    switch (kind) {
+      case 'write':
+        return this.#replace(kind, place, place, mode, (descriptor) => {
+          writeContent(this.#context, descriptor, content);
+          return content.length;
+        });
+      case 'copy':
+        return this.#copy(place, second);
+      case 'rename':
+        renameEntry(this.#platform, this.#parents, place, second, 'replace');
+        break;
+      case 'delete':
+        this.#delete(place);
+        break;
+    }
+    // The same path may lead elsewhere now.
+    this.#parents.forget();
+    return { kind, path: place.path, primitive: kind === 'rename' ? 'renameat' : 'unlinkat', bytes: 0 };
+  }
+
+  #delete(place: Place): void {
+    const entry = this.#parents.entryOf(place);
+    inFile(place.path, () => {
+      this.#platform.names.unlink(entry.at);
+    });
+    this.#parents.changed(entry);
+  }
+
+  #copy(from: Place, to: Place): BatchStepDone {
+    const source = locate(this.#platform, this.#parents, from);
+    return inFile(from.path, () => {
+      const descriptor = this.#platform.places.openBeneath(source.entry.parent.descriptor, source.entry.name, { write: false, noFollow: true });
+      try {
+        return this.#replace('copy', from, to, this.#platform.files.status(descriptor).mode, (target) => this.#copyContent(descriptor, target));
+      } finally {
+        this.#platform.files.close(descriptor);
+      }
+    });
+  }
+
+  #copyContent(from: number, to: number): number {
+    const { files } = this.#platform;
+    const memory = new NativeMemory(COPY_BYTES, 4096);
+    const address = addressOf(memory.bytes);
+    for (let offset = 0; ;) {
+      this.#context.checkAborted();
+      const bytes = files.readFully(from, memory.bytes, offset);
+      files.writeFully(to, address, bytes, offset);
+      offset += bytes;
+      if (bytes < COPY_BYTES) return offset;
+    }
+  }
+
+  #replace(kind: 'write' | 'copy', named: Place, place: Place, mode: number, write: (descriptor: number) => number): BatchStepDone {
+    const settings: ReplaceSettings = { preserve: { mode: kind === 'write', owner: false, times: false, xattrs: false }, mode };
+    let prepared: Prepared | undefined;
+    while ((prepared = prepareWith(this.#context, locate(this.#platform, this.#parents, place), settings, write)) === undefined) pause();
+    putInPlace(this.#context, this.#parents, this.#durable ? syncContent(this.#platform, prepared) : prepared);
+    return { kind, path: named.path, primitive: 'renameat', bytes: prepared.bytes };
+  }
+
+  #sync(step: number): void {
+    const [cause] = this.#parents.sync().values();
+    if (cause === undefined) return;
+    const path = cause instanceof IoError ? (cause.path ?? '') : '';
+    throw new BatchError({ kind: 'sync', path, step, completed: this.#done.length, cause });
+  }
+}

@@ -24,18 +24,11 @@ export interface DirectoryMade extends Changed<'mkdirat'> {
   readonly created: number;
 }
 
-const syncOf = (durable: boolean): NameSync => (durable ? 'fsync' : 'none');
+export const syncOf = (durable: boolean): NameSync => (durable ? 'fsync' : 'none');
 
 export const nameOperations = {
   renameName({ platform }: OperationContext, from: Place, to: Place, mode: RenameMode, durable: boolean): Changed<RenamePrimitive> {
-    const primitive = changeNames(platform, durable, (parents) => {
-      const [source, target] = [parents.entryOf(from), parents.entryOf(to)];
-      const done = inEither(source, target, () => rename(platform, source, target, mode));
-      // The new name first: a crash between the two syncs leaves both names rather than none.
-      parents.changed(target);
-      parents.changed(source);
-      return done;
-    });
+    const primitive = changeNames(platform, durable, (parents) => renameEntry(platform, parents, from, to, mode));
     return { primitive, sync: syncOf(durable) };
   },
 
@@ -84,6 +77,15 @@ export const nameOperations = {
     return { primitive: 'unlinkat', sync: syncOf(durable) };
   },
 };
+
+export function renameEntry(platform: Platform, parents: Parents, from: Place, to: Place, mode: RenameMode): RenamePrimitive {
+  const [source, target] = [parents.entryOf(from), parents.entryOf(to)];
+  const primitive = inEither(source, target, () => rename(platform, source, target, mode));
+  // The new name first: a crash between the two syncs leaves both names rather than none.
+  parents.changed(target);
+  parents.changed(source);
+  return primitive;
+}
 
 function changeOne(platform: Platform, place: Place, durable: boolean, change: (entry: Entry) => void): void {
   changeNames(platform, durable, (parents) => {

@@ -26,8 +26,11 @@ export interface Entry {
 export class Parents {
   readonly #platform: Platform;
   readonly #durable: boolean;
+  /** By the path that leads there. */
+  readonly #known = new Map<string, Parent>();
+  /** By identity. */
   readonly #open = new Map<string, Parent>();
-  readonly #changed = new Map<string, Parent>();
+  readonly #changed = new Set<Parent>();
 
   /** `durable`: they will be synced, for which they must be readable. */
   constructor(platform: Platform, durable: boolean) {
@@ -39,17 +42,22 @@ export class Parents {
   entryOf(place: Place): Entry {
     const { parent: path, name } = partsOf(place);
     const key = `${place.root ?? ''}:${path}`;
-    let parent = this.#open.get(key);
+    let parent = this.#known.get(key);
     if (parent === undefined) {
       parent = this.#openParent({ path, root: place.root });
-      this.#open.set(key, parent);
+      this.#known.set(key, parent);
     }
     return { parent, name, at: { directory: parent.descriptor, path: name }, path: place.path };
   }
 
+  /** Directories may have been renamed: paths are looked up anew. */
+  forget(): void {
+    this.#known.clear();
+  }
+
   /** A name in it has changed. */
   changed({ parent }: Entry): void {
-    if (!this.#changed.has(parent.identity)) this.#changed.set(parent.identity, parent);
+    this.#changed.add(parent);
   }
 
   /**
@@ -58,7 +66,7 @@ export class Parents {
    */
   sync(): ReadonlyMap<string, Error> {
     const failures = new Map<string, Error>();
-    for (const { identity, descriptor, path } of this.#durable ? this.#changed.values() : []) {
+    for (const { identity, descriptor, path } of this.#durable ? this.#changed : []) {
       try {
         inFile(path, () => {
           this.#platform.files.syncFull(descriptor);
@@ -81,7 +89,15 @@ export class Parents {
     const descriptor = inFile(place.path, () => openPlace(this.#platform, place, { write: false, directory: true, pathOnly: !this.#durable }));
     try {
       const { device, inode } = files.status(descriptor, place.path);
-      return { descriptor, path: place.path, identity: `${device}:${inode}` };
+      const identity = `${device}:${inode}`;
+      const known = this.#open.get(identity);
+      if (known !== undefined) {
+        files.close(descriptor);
+        return known;
+      }
+      const parent = { descriptor, path: place.path, identity };
+      this.#open.set(identity, parent);
+      return parent;
     } catch (error) {
       files.close(descriptor);
       throw error;

@@ -37,7 +37,7 @@ export interface Replaced {
   readonly sync: 'fsync';
   /** Written. */
   readonly bytes: number;
-  /** There was no file before. */
+  /** There was no file when it began. */
   readonly created: boolean;
 }
 
@@ -135,7 +135,11 @@ function replaceRound(platform: Platform, calls: readonly Call[], parents: Paren
     prepared.push({ context, outcome: outcome as Outcome<Prepared> });
   }
   const synced = syncRound(platform, prepared.map(({ outcome }) => outcome));
-  return synced.map((outcome, i) => next(outcome, (file) => putInPlace((prepared[i] as Step).context, parents, file)));
+  return synced.map((outcome, i) => next(outcome, (file) => {
+    putInPlace((prepared[i] as Step).context, parents, file);
+    const { target: { entry, existing }, contentSync, bytes } = file;
+    return { entry, result: { primitive: 'renameat', contentSync, sync: 'fsync', bytes, created: existing === undefined } };
+  }));
 }
 
 /** Syncs the contents at the same time, as far as they have no more to sync than that. */
@@ -152,7 +156,7 @@ function bytesAnd([, data, settings]: Call['args']): [Uint8Array, ReplaceSetting
 }
 
 /** Somebody else has all slots of the file. */
-function pause(): void {
+export function pause(): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, WAIT_MS);
 }
 
@@ -263,16 +267,14 @@ export function syncContent(platform: Platform, file: Prepared): Synced {
 }
 
 /** From here on the new content is there for everybody. */
-export function putInPlace(context: OperationContext, parents: Parents, { target, temporary, bytes, contentSync }: Synced): Renamed {
+export function putInPlace(context: OperationContext, parents: Parents, { target: { entry }, temporary }: Prepared): void {
   const { platform } = context;
-  const { entry, existing } = target;
   inFile(entry.path, () => orDiscard(platform, temporary, () => {
     context.checkAborted();
     platform.names.rename(temporary.at, entry.at, 'replace');
   }));
   parents.changed(entry);
   platform.files.close(temporary.descriptor);
-  return { entry, result: { primitive: 'renameat', contentSync, sync: 'fsync', bytes, created: existing === undefined } };
 }
 
 function orDiscard<T>(platform: Platform, temporary: Temporary, work: () => T): T {
@@ -285,7 +287,7 @@ function orDiscard<T>(platform: Platform, temporary: Temporary, work: () => T): 
 }
 
 /** Writes all of it, in pieces. */
-function writeContent(context: OperationContext, descriptor: number, data: Uint8Array): void {
+export function writeContent(context: OperationContext, descriptor: number, data: Uint8Array): void {
   const { files } = context.platform;
   const stable = data.length > MOVING_BYTES_MAX ? data : new NativeMemory(MOVING_BYTES_MAX, 1).bytes;
   if (stable !== data) stable.set(data);
