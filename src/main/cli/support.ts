@@ -120,9 +120,13 @@ export function printJson(value: unknown): Promise<void> {
 }
 
 /** Lines of a name and a value, the values in one column. */
-export function printTable(rows: readonly (readonly [name: string, value: string])[]): Promise<void> {
+export function tableOf(rows: readonly (readonly [name: string, value: string])[]): string {
   const width = Math.max(...rows.map(([name]) => name.length));
-  return print(rows.map(([name, value]) => `${name.padEnd(width)}  ${value}\n`).join(''));
+  return rows.map(([name, value]) => `${name.padEnd(width)}  ${value}\n`).join('');
+}
+
+export function printTable(rows: Parameters<typeof tableOf>[0]): Promise<void> {
+  return print(tableOf(rows));
 }
 
 /** A line for the person at the terminal, beside the output. */

@@ -8,6 +8,7 @@ import { addBench } from './bench.js';
 import { addCat } from './cat.js';
 import { addExport, addImport } from './convert.js';
 import { addDoctor } from './doctor.js';
+import { addFs } from './fs.js';
 import { addFollow } from './follow.js';
 import { addInfo } from './info.js';
 import { addRepair } from './repair.js';
@@ -16,13 +17,13 @@ import { addVerify } from './verify.js';
 
 function createProgram(): Command {
   const program = new Command('tidemark')
-    .description('Durable journals: append, read, check and measure them.')
+    .description('Durable journals: append, read, check and measure them. File operations with explicit durability.')
     .version(packageVersion())
     .exitOverride()
     // Usage errors are reported below, like any other.
     .configureOutput({ outputError: () => undefined })
     .addHelpText('afterAll', EXIT_CODES_HELP);
-  for (const add of [addAppend, addCat, addFollow, addInfo, addVerify, addRepair, addExport, addImport, addDoctor, addBench]) add(program);
+  for (const add of [addAppend, addCat, addFollow, addInfo, addVerify, addRepair, addExport, addImport, addDoctor, addBench, addFs]) add(program);
   return program;
 }
 

@@ -61,14 +61,14 @@ function abilitiesFrom(stat: DataView, filesystem: string, whose: string): Abili
     : { available: true, offsetAlignment: word(STATX.directOffsetAlignment), memoryAlignment: word(STATX.directMemoryAlignment) };
   const atomic: FileAtomicWrite = { unitMinBytes: word(STATX.atomicWriteMin), unitMaxBytes: word(STATX.atomicWriteMax), segmentsMax: word(STATX.atomicWriteSegments) };
   return {
-    directIo: (mask & STATX_MASK.directAlignment) === 0 ? silent('STATX_MASK.directAlignment', '6.1') : told(direct, `statx STATX_MASK.directAlignment ${whose}`),
-    atomicWrite: (mask & STATX_MASK.atomicWrites) === 0 ? silent('STATX_MASK.atomicWrites', '6.11') : told(atomic, `statx STATX_MASK.atomicWrites ${whose}`),
+    directIo: (mask & STATX_MASK.directAlignment) === 0 ? silent('STATX_DIOALIGN', '6.1') : told(direct, `statx STATX_DIOALIGN ${whose}`),
+    atomicWrite: (mask & STATX_MASK.atomicWrites) === 0 ? silent('STATX_WRITE_ATOMIC', '6.11') : told(atomic, `statx STATX_WRITE_ATOMIC ${whose}`),
   };
 }
 
 /** proc_pid_mountinfo(5): `id parent major:minor root point options [fields ...] - type source options`. */
 function mountOf(stat: DataView): Fact<Mount> {
-  if ((stat.getUint32(STATX.mask, true) & STATX_MASK.mountId) === 0) return unknown('statx answers no STATX_MASK.mountId: the kernel is older than 5.8');
+  if ((stat.getUint32(STATX.mask, true) & STATX_MASK.mountId) === 0) return unknown('statx answers no STATX_MNT_ID: the kernel is older than 5.8');
   const id = stat.getBigUint64(STATX.mountId, true).toString();
   let list: string;
   try {
