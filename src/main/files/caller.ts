@@ -34,7 +34,8 @@ const TIMEOUT_MS_MAX = 2 ** 31 - 1;
 /** A name, as a method got it. */
 export interface NamedPlace {
   readonly path: string;
-  readonly root: DirectoryHandle | undefined;
+  /** The directory that nothing leads out of; one that is being opened is waited for. Undefined: the whole tree. */
+  readonly root: DirectoryHandle | Promise<DirectoryHandle> | undefined;
 }
 
 export type MainTarget = NamedPlace | FileHandle | DirectoryHandle;
@@ -55,15 +56,15 @@ export interface CallerHost {
 export class Caller {
   readonly #host: CallerHost;
   /** Every path lies below it. */
-  readonly #root: DirectoryHandle | undefined;
+  readonly #root: Promise<DirectoryHandle> | undefined;
 
-  constructor(host: CallerHost, root?: DirectoryHandle) {
+  constructor(host: CallerHost, root?: Promise<DirectoryHandle>) {
     this.#host = host;
     this.#root = root;
   }
 
-  /** The same, with every path below a directory. */
-  below(root: DirectoryHandle): Caller {
+  /** The same, with every path below a directory that may still be being opened. */
+  below(root: Promise<DirectoryHandle>): Caller {
     return new Caller(this.#host, root);
   }
 
@@ -84,7 +85,9 @@ export class Caller {
       discard: how.discard as CallOptions['discard'],
     };
     this.#host.checkOpen();
-    const used = args.flatMap(handlesOf);
+    const ready = args.some(isWaiting) ? await Promise.all(args.map(withRoot)) : args;
+    this.#host.checkOpen();
+    const used = ready.flatMap(handlesOf);
     for (const [index, handle] of used.entries()) {
       try {
         handle.enter();
@@ -93,7 +96,7 @@ export class Caller {
         throw error;
       }
     }
-    return this.#host.lanes.call(name, args.map(travelling), callOptions, () => {
+    return this.#host.lanes.call(name, ready.map(travelling), callOptions, () => {
       for (const handle of used) handle.leave();
     }) as Promise<ResultOf<Name>>;
   }
@@ -135,6 +138,17 @@ export class Caller {
     check.checkKeys('options', value, [...own, ...OPERATION_OPTIONS]);
     return value;
   }
+}
+
+/** A place below a directory that may still be being opened. */
+function isWaiting(value: unknown): boolean {
+  if (Array.isArray(value)) return value.some(isWaiting);
+  return typeof value === 'object' && value !== null && 'root' in value && value.root instanceof Promise;
+}
+
+async function withRoot(value: unknown): Promise<unknown> {
+  if (Array.isArray(value)) return Promise.all(value.map(withRoot));
+  return isWaiting(value) ? { ...(value as NamedPlace), root: await (value as NamedPlace).root } : value;
 }
 
 function handlesOf(value: unknown): OpenHandle[] {
