@@ -132,6 +132,12 @@ export class Caller {
     await this.#host.lanes.call('closeDescriptor', [handle.file], { lane: 'urgent' });
   };
 
+  /** Closes what was opened for a caller who does not wait for it any more. */
+  readonly closeLate = (file: OpenFile): void => {
+    // Nobody is left to be told.
+    this.#host.lanes.call('closeDescriptor', [file], { lane: 'urgent' }).catch(() => undefined);
+  };
+
   /** Takes options apart: unknown ones are refused. */
   options<Options extends object>(value: Options | undefined, own: readonly (keyof Options & string)[]): Partial<Options> {
     if (value === undefined) return {};

@@ -90,7 +90,7 @@ export class DirectoryHandle extends OpenHandle {
   async openAt(name: string, options?: OpenAtOptions): Promise<FileHandle> {
     const caller = this.#caller;
     const file = await caller.run('openAt', [this.#at('name', name), openFlags(caller.options(options, ['write', 'create', 'exclusive', 'append', 'mode']))], options, {
-      discard: (opened) => void caller.release({ file: opened } as OpenHandle),
+      discard: caller.closeLate,
     });
     return caller.remember(new FileHandle(file, '', caller.release));
   }
@@ -184,14 +184,12 @@ export async function openDirectory(caller: Caller, place: NamedPlace, options?:
 }
 
 /** Opens a directory for the names in it alone: no permission to read it is needed. */
-export async function openRoot(caller: Caller, place: NamedPlace): Promise<DirectoryHandle> {
-  return opened(caller, place, true, undefined);
+export async function openRoot(caller: Caller, place: NamedPlace, options?: OperationOptions): Promise<DirectoryHandle> {
+  return opened(caller, place, true, options);
 }
 
 async function opened(caller: Caller, place: NamedPlace, pathOnly: boolean, options: OperationOptions | undefined): Promise<DirectoryHandle> {
-  const file = await caller.run('openDirectory', [place, pathOnly], options, {
-    discard: (late) => void caller.release({ file: late } as OpenHandle),
-  });
+  const file = await caller.run('openDirectory', [place, pathOnly], options, { discard: caller.closeLate });
   return caller.remember(new DirectoryHandle(caller, file, caller.release));
 }
 

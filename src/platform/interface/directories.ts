@@ -10,12 +10,15 @@ export interface DirectoryEntry {
   readonly kind: EntryKind;
   /** The file's number within its filesystem. Of a mount point: that of the directory below the mount. */
   readonly inode: bigint;
+  /** Of a file, where it was asked for. */
+  readonly sizeBytes?: number;
 }
 
 export interface DirectoryCalls {
   /**
    * The entries that come next, some hundreds at a time, without `.` and `..`; undefined at the end. How far it has come belongs
    * to the open directory. An entry that is there all the time comes exactly once, one that is made or removed meanwhile may come.
+   * `sizes`: with the size of each file, which takes a call more for each.
    */
-  readEntries(descriptor: number): DirectoryEntry[] | undefined;
+  readEntries(descriptor: number, sizes?: boolean): DirectoryEntry[] | undefined;
 }

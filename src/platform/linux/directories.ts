@@ -19,7 +19,10 @@ const KINDS: ReadonlyMap<number, EntryKind> = new Map([
 ]);
 const DT_UNKNOWN = 0;
 const STATX_TYPE = 0x1;
+const STATX_SIZE = 0x200;
 const BUFFER_BYTES = 32 * 1024;
+/** Where every entry costs a call of its own, which may wait for the disk: fewer at a time. An entry has 280 bytes at most. */
+const SIZED_BUFFER_BYTES = 2048;
 
 const c = {
   getdents64: native('syscall', 'long', ['long', 'long', 'void *', 'long']),
@@ -30,46 +33,48 @@ const memory = new Uint8Array(new SharedArrayBuffer(BUFFER_BYTES));
 const view = new DataView(memory.buffer);
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-function readEntries(descriptor: number): DirectoryEntry[] | undefined {
+function readEntries(descriptor: number, sizes = false): DirectoryEntry[] | undefined {
   const number = SYS_GETDENTS64[process.arch];
   if (number === undefined) throw new NotSupportedError('getdents64', `its number is not known on ${process.arch}`);
-  const bytes = check(c.getdents64(number, descriptor, memory, BUFFER_BYTES), 'getdents64');
+  const bytes = check(c.getdents64(number, descriptor, memory, sizes ? SIZED_BUFFER_BYTES : BUFFER_BYTES), 'getdents64');
   if (bytes === 0) return undefined;
   const entries: DirectoryEntry[] = [];
   for (let at = 0; at < bytes; at += view.getUint16(at + ENTRY.length, true)) {
-    const entry = entryAt(descriptor, at);
-    if (entry !== undefined) entries.push(entry);
+    const start = at + ENTRY.name;
+    const name = memory.subarray(start, memory.indexOf(0, start) + 1);
+    if (isDots(name)) continue;
+    const found = look(descriptor, name, view.getUint8(at + ENTRY.type), sizes);
+    if (found !== undefined) entries.push({ ...named(name.slice(0, -1)), ...found, inode: view.getBigUint64(at + ENTRY.inode, true) });
   }
   return entries;
 }
 
-function entryAt(descriptor: number, at: number): DirectoryEntry | undefined {
-  const start = at + ENTRY.name;
-  const end = memory.indexOf(0, start);
-  const nameBytes = memory.slice(start, end);
-  const [first, second] = nameBytes;
+/** `.` or `..`, with a NUL. */
+function isDots(name: Uint8Array): boolean {
   const dot = 0x2e;
-  if (first === dot && (nameBytes.length === 1 || (second === dot && nameBytes.length === 2))) return undefined;
-  const type = view.getUint8(at + ENTRY.type);
-  const kind = type === DT_UNKNOWN ? kindOf(descriptor, memory.subarray(start, end + 1)) : KINDS.get(type) ?? 'other';
-  if (kind === undefined) return undefined;
-  const inode = view.getBigUint64(at + ENTRY.inode, true);
+  return name[0] === dot && (name.length === 2 || (name.length === 3 && name[1] === dot));
+}
+
+function named(bytes: Uint8Array): Pick<DirectoryEntry, 'name' | 'nameBytes'> {
   try {
-    return { name: utf8.decode(nameBytes), kind, inode };
+    return { name: utf8.decode(bytes) };
   } catch {
-    return { name: new TextDecoder().decode(nameBytes), nameBytes, kind, inode };
+    return { name: new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes), nameBytes: bytes };
   }
 }
 
-/** Some filesystems do not tell with the name. Undefined: it is gone. */
-function kindOf(directory: number, name: Uint8Array): EntryKind | undefined {
-  const stat = new Uint8Array(new SharedArrayBuffer(STATX.bytes));
-  if (c.statx(directory, name, AT_SYMLINK_NOFOLLOW, STATX_TYPE, stat) < 0) {
+/** Some filesystems do not tell the type with the name. Undefined: it is gone. `name` ends with a NUL. */
+function look(directory: number, name: Uint8Array, type: number, size: boolean): Pick<DirectoryEntry, 'kind' | 'sizeBytes'> | undefined {
+  const told = KINDS.get(type) ?? 'other';
+  if (type !== DT_UNKNOWN && !(size && told === 'file')) return { kind: told };
+  const stat = new DataView(new SharedArrayBuffer(STATX.bytes));
+  if (c.statx(directory, name, AT_SYMLINK_NOFOLLOW, STATX_TYPE | (size ? STATX_SIZE : 0), stat) < 0) {
     const errno = lastErrno();
     if (errno === ENOENT) return undefined;
     throw ioError(errno, 'statx');
   }
-  return KINDS.get(new DataView(stat.buffer).getUint16(STATX.mode, true) >> 12) ?? 'other';
+  const kind = KINDS.get(stat.getUint16(STATX.mode, true) >> 12) ?? 'other';
+  return size && kind === 'file' ? { kind, sizeBytes: Number(stat.getBigUint64(STATX.size, true)) } : { kind };
 }
 
 export const directories: DirectoryCalls = { readEntries };
