@@ -8,6 +8,7 @@
 
 #define SIZE(name, type) printf("\"%s\": %zu,\n", name, sizeof(type))
 #define AT(name, type, member) printf("\"%s\": %zu,\n", name, offsetof(type, member))
+#define BIT(name, bit) printf("\"%s\": %u,\n", name, (unsigned)(bit))
 
 int main(void) {
   printf("{\n");
@@ -43,15 +44,55 @@ int main(void) {
   SIZE("filesUpdate.bytes", struct io_uring_files_update);
   SIZE("statx.bytes", struct statx);
   AT("statx.mask", struct statx, stx_mask);
+  AT("statx.blockSize", struct statx, stx_blksize);
+  AT("statx.attributes", struct statx, stx_attributes);
+  AT("statx.links", struct statx, stx_nlink);
+  AT("statx.uid", struct statx, stx_uid);
+  AT("statx.gid", struct statx, stx_gid);
   AT("statx.mode", struct statx, stx_mode);
   AT("statx.inode", struct statx, stx_ino);
   AT("statx.size", struct statx, stx_size);
+  AT("statx.blocks", struct statx, stx_blocks);
+  AT("statx.attributesMask", struct statx, stx_attributes_mask);
+  AT("statx.accessTime", struct statx, stx_atime);
+  AT("statx.birthTime", struct statx, stx_btime);
+  AT("statx.changeTime", struct statx, stx_ctime);
+  AT("statx.modifyTime", struct statx, stx_mtime);
+  AT("statx.specialMajor", struct statx, stx_rdev_major);
+  AT("statx.specialMinor", struct statx, stx_rdev_minor);
   AT("statx.deviceMajor", struct statx, stx_dev_major);
   AT("statx.deviceMinor", struct statx, stx_dev_minor);
+  BIT("statxMask.basic", STATX_BASIC_STATS);
+  BIT("statxMask.birthTime", STATX_BTIME);
+#ifdef STATX_MNT_ID
+  AT("statx.mountId", struct statx, stx_mnt_id);
+  BIT("statxMask.mountId", STATX_MNT_ID);
+#endif
 #ifdef STATX_DIOALIGN
   AT("statx.directMemoryAlignment", struct statx, stx_dio_mem_align);
   AT("statx.directOffsetAlignment", struct statx, stx_dio_offset_align);
+  BIT("statxMask.directAlignment", STATX_DIOALIGN);
 #endif
+#ifdef STATX_SUBVOL
+  AT("statx.subvolume", struct statx, stx_subvol);
+  BIT("statxMask.subvolume", STATX_SUBVOL);
+#endif
+#ifdef STATX_WRITE_ATOMIC
+  AT("statx.atomicWriteMin", struct statx, stx_atomic_write_unit_min);
+  AT("statx.atomicWriteMax", struct statx, stx_atomic_write_unit_max);
+  AT("statx.atomicWriteSegments", struct statx, stx_atomic_write_segments_max);
+  BIT("statxMask.atomicWrites", STATX_WRITE_ATOMIC);
+  BIT("statxAttribute.atomicWrites", STATX_ATTR_WRITE_ATOMIC);
+#endif
+  BIT("statxAttribute.compressed", STATX_ATTR_COMPRESSED);
+  BIT("statxAttribute.immutable", STATX_ATTR_IMMUTABLE);
+  BIT("statxAttribute.appendOnly", STATX_ATTR_APPEND);
+  BIT("statxAttribute.noDump", STATX_ATTR_NODUMP);
+  BIT("statxAttribute.encrypted", STATX_ATTR_ENCRYPTED);
+  BIT("statxAttribute.automount", STATX_ATTR_AUTOMOUNT);
+  BIT("statxAttribute.mountRoot", STATX_ATTR_MOUNT_ROOT);
+  BIT("statxAttribute.verity", STATX_ATTR_VERITY);
+  BIT("statxAttribute.dax", STATX_ATTR_DAX);
   printf("\"op.WRITEV\": %d,\n", IORING_OP_WRITEV);
   printf("\"op.FSYNC\": %d,\n", IORING_OP_FSYNC);
   printf("\"op.READ_FIXED\": %d,\n", IORING_OP_READ_FIXED);

@@ -24,3 +24,9 @@ export type { Tail, TailState } from '../workers/protocol/frame-walk.js';
 export type { RepairedRange, RepairFinding, RepairReport, TornTail } from '../workers/protocol/messages.js';
 export type { RecordBytes } from '../workers/protocol/log-buffer.js';
 export type { Advice } from '../platform/platform.js';
+export type { AttributeMode, SetXattrOptions, XattrChangeOptions, XattrNames, XattrOptions, XattrRemoved, XattrSet, XattrValue } from './files/attributes.js';
+export type {
+  ChmodOptions, DeviceNumber, FileAttribute, FileKind, ModeSet, NewTimes, SetTimesOptions, Statx, StatxOptions, TimeInput, TimesSet,
+} from './files/metadata.js';
+export type { ChownOptions, OwnerPreserved, OwnerSet } from './files/ownership.js';
+export type { MkfifoOptions, MknodOptions, NodeMade, SpecialKind } from './files/special.js';

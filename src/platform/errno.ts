@@ -12,7 +12,7 @@ for (const [name, number] of Object.entries(constants.errno)) {
   if (name !== 'EWOULDBLOCK' && name !== 'ENOTSUP') NAMES.set(number, name);
 }
 
-export const { EACCES, EAGAIN, EBUSY, EINTR, EINVAL, EIO, EISDIR, ENOENT, ENOMEM, ENOSPC, ENOSYS, ENOTDIR, EOPNOTSUPP, EPERM, ETIME, ECANCELED, EEXIST, EDQUOT, EFBIG, ELOOP, ENOTEMPTY, ENXIO, EXDEV } =
+export const { E2BIG, EACCES, EAGAIN, EBUSY, EINTR, EINVAL, EIO, EISDIR, ENODATA, ENOENT, ENOMEM, ENOSPC, ENOSYS, ENOTDIR, ENOTEMPTY, EOPNOTSUPP, EPERM, ERANGE, ETIME, ECANCELED, EEXIST, EDQUOT, EFBIG, ELOOP, ENXIO, EXDEV } =
   constants.errno;
 
 interface Meaning {
@@ -45,10 +45,10 @@ export function errnoName(errno: number): string {
   return NAMES.get(errno) ?? `errno ${errno}`;
 }
 
-/** Builds the error of a system call that failed with `errno` (positive). */
-export function ioError(errno: number, syscall: string, path?: string): IoError {
+/** Builds the error of a system call that failed with `errno` (positive). `special`: what it means for this call alone. */
+export function ioError(errno: number, syscall: string, path?: string, special: Partial<Meaning> = {}): IoError {
   const name = errnoName(errno);
-  const meaning = MEANINGS[name] ?? { code: 'TIDEMARK_IO', explanation: 'failed' };
+  const meaning: Meaning = { ...(MEANINGS[name] ?? { code: 'TIDEMARK_IO', explanation: 'failed' }), ...special };
   return new IoError(meaning.code, { errno, errnoName: name, syscall, path, explanation: meaning.explanation });
 }
 
@@ -57,7 +57,7 @@ export function inFile<T>(path: string, work: () => T): T {
   try {
     return work();
   } catch (error) {
-    if (error instanceof IoError && error.path === undefined) throw ioError(error.errno, error.syscall, path);
+    if (error instanceof IoError && error.path === undefined) throw ioError(error.errno, error.syscall, path, error);
     throw error;
   }
 }

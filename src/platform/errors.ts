@@ -47,6 +47,7 @@ export type IoErrorCode =
   | 'TIDEMARK_READ_ONLY'
   | 'TIDEMARK_TOO_MANY_FILES'
   | 'TIDEMARK_INVALID_PATH'
+  | 'TIDEMARK_NO_ATTRIBUTE'
   | 'TIDEMARK_IO';
 
 /** A system call that failed. `errno` is the positive number, `errnoName` its symbol. */
@@ -56,6 +57,8 @@ export class IoError extends TidemarkError {
   readonly errnoName: string;
   readonly syscall: string;
   readonly path: string | undefined;
+  /** The error in words. */
+  readonly explanation: string;
 
   constructor(
     code: IoErrorCode,
@@ -67,6 +70,7 @@ export class IoError extends TidemarkError {
     this.errnoName = detail.errnoName;
     this.syscall = detail.syscall;
     this.path = detail.path;
+    this.explanation = detail.explanation;
   }
 }
 

@@ -5,12 +5,12 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type * as AbiModule from '../../dist/platform/linux/io-uring-abi.js';
-import type * as FilesModule from '../../dist/platform/linux/files.js';
+import type * as StatxModule from '../../dist/platform/linux/statx.js';
 import { temporaryDirectory } from '../support.js';
 
 const dist = new URL('../../../dist/platform/linux/', import.meta.url);
 const abi = (await import(new URL('io-uring-abi.js', dist).href)) as typeof AbiModule;
-const { STATX } = (await import(new URL('files.js', dist).href)) as typeof FilesModule;
+const { STATX, STATX_ATTRIBUTE, STATX_MASK } = (await import(new URL('statx.js', dist).href)) as typeof StatxModule;
 const { O_DIRECT } = (await import(new URL('open-flags.js', dist).href)) as typeof import('../../dist/platform/linux/open-flags.js');
 
 const test = suite('layouts of kernel structures');
@@ -35,6 +35,8 @@ if (compiled.status !== 0) {
     ['rsrcUpdate2.bytes', abi.RSRC_UPDATE2_BYTES],
     ['filesUpdate.bytes', abi.FILES_UPDATE_BYTES],
     ...Object.entries(STATX).map(([name, offset]): [string, number] => [`statx.${name}`, offset]),
+    ...Object.entries(STATX_MASK).map(([name, bit]): [string, number] => [`statxMask.${name}`, bit]),
+    ...Object.entries(STATX_ATTRIBUTE).map(([name, bit]): [string, number] => [`statxAttribute.${name}`, bit]),
     ...Object.entries(abi.OP).map(([name, code]): [string, number] => [`op.${name}`, code]),
     ['fcntl.O_DIRECT', O_DIRECT],
   ]);

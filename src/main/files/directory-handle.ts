@@ -1,5 +1,6 @@
 /** An open directory: whatever happens to the names that lead there, it stays the same one. */
 import type { DirectoryEntry } from '../../platform/interface/directories.js';
+import type { Metadata } from '../../platform/interface/metadata.js';
 import type { RenameMode } from '../../platform/interface/names.js';
 import type { OpenFlags } from '../../platform/platform.js';
 import type { OpenFile } from '../../workers/protocol/operation.js';
@@ -36,6 +37,11 @@ export interface RenameAtOptions extends OperationOptions {
 export interface LinkAtOptions extends OperationOptions {
   /** Where the new name lies. Default: this directory. */
   readonly directory?: DirectoryHandle;
+}
+
+export interface StatAtOptions extends OperationOptions {
+  /** Of a link: what it leads to, or the link itself. Default true. */
+  readonly followLink?: boolean;
 }
 
 /** What a method of a directory did, by the system call that did it. None of them is durable before {@link DirectoryHandle.sync}. */
@@ -146,6 +152,13 @@ export class DirectoryHandle extends OpenHandle {
     this.#caller.options(options, []);
     const target = await this.#caller.run('readlinkAt', [this.#at('name', name)], options);
     return { primitive: 'readlinkat', target };
+  }
+
+  /** What is known of a file or directory (statx(2)). */
+  async statAt(name: string, options?: StatAtOptions): Promise<AtResult<'statx'> & { readonly metadata: Metadata }> {
+    const { followLink } = this.#caller.options(options, ['followLink']);
+    const metadata = await this.#caller.run('statAt', [this.#at('name', name), check.boolean('followLink', followLink, true)], options);
+    return { primitive: 'statx', metadata };
   }
 
   /**

@@ -1,5 +1,7 @@
+import type { FileKind } from './metadata.js';
+
 /** What lies behind a name, as the directory tells; a link is not followed. `other`: the system has a word of its own for it. */
-export type EntryKind = 'file' | 'directory' | 'symlink' | 'fifo' | 'socket' | 'block' | 'character' | 'other';
+export type EntryKind = FileKind | 'other';
 
 /** A name in a directory. */
 export interface DirectoryEntry {

@@ -4,8 +4,8 @@ import { NotSupportedError } from '../errors.js';
 import { lastErrno, native } from '../ffi.js';
 import type { DirectoryCalls, DirectoryEntry, EntryKind } from '../interface/directories.js';
 import { check } from './calls.js';
-import { STATX } from './files.js';
 import { AT_SYMLINK_NOFOLLOW } from './open-flags.js';
+import { STATX } from './statx.js';
 
 /** By `process.arch` (asm-generic/unistd.h and the tables in arch/). */
 const SYS_GETDENTS64: Readonly<Record<string, number>> = {

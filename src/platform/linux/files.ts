@@ -6,6 +6,7 @@ import { lastErrno, native, NativeMemory } from '../ffi.js';
 import type { Advice, DirectIo, Files, FileStatus, Filesystem, LockHolder, OpenFlags } from '../platform.js';
 import { check, patiently, RETRIES_MAX } from './calls.js';
 import { AT_EMPTY_PATH, O_DIRECT, openBits } from './open-flags.js';
+import { S_IFMT, STATX, STATX_MASK, statx } from './statx.js';
 
 const F_GETFL = 3;
 const F_SETFL = 4;
@@ -24,27 +25,10 @@ const c = {
   posixFadvise: native('posix_fadvise', 'int', ['int', 'int64_t', 'int64_t', 'int']),
   fcntl: native('fcntl', 'int', ['int', 'int', 'long']),
   flock: native('flock', 'int', ['int', 'int']),
-  statx: native('statx', 'int', ['int', 'str', 'int', 'uint32_t', 'void *']),
   fstatfs: native('fstatfs', 'int', ['int', 'void *']),
   pread: native('pread', 'int64_t', ['int', 'uintptr_t', 'size_t', 'int64_t']),
 };
 
-/** struct statx (statx(2), include/uapi/linux/stat.h): offsets of the fields used here. */
-export const STATX = {
-  mask: 0,
-  mode: 28,
-  inode: 32,
-  size: 40,
-  deviceMajor: 136,
-  deviceMinor: 140,
-  directMemoryAlignment: 152,
-  directOffsetAlignment: 156,
-  bytes: 256,
-} as const;
-const STATX_BASIC_STATS = 0x7ff;
-const STATX_DIOALIGN = 0x2000;
-
-const S_IFMT = 0o170000;
 const S_IFREG = 0o100000;
 const S_IFDIR = 0o040000;
 
@@ -87,14 +71,8 @@ function open(path: string, flags: OpenFlags): number {
   }
 }
 
-function statxInto(descriptor: number, mask: number, path?: string): DataView {
-  const memory = new SharedArrayBuffer(STATX.bytes);
-  check(c.statx(descriptor, '', AT_EMPTY_PATH, mask, new Uint8Array(memory)), 'statx', path);
-  return new DataView(memory);
-}
-
 function status(descriptor: number, path?: string): FileStatus {
-  const stat = statxInto(descriptor, STATX_BASIC_STATS, path);
+  const stat = statx(descriptor, '', AT_EMPTY_PATH, STATX_MASK.basic, path);
   const type = stat.getUint16(STATX.mode, true) & S_IFMT;
   return {
     kind: type === S_IFREG ? 'file' : type === S_IFDIR ? 'directory' : 'other',
@@ -177,8 +155,8 @@ function advise(descriptor: number, offset: number, bytes: number, advice: Advic
  * Which direct IO a file opened with `O_DIRECT` allows: what statx(2) says (Linux 6.1), or a trial read where it is silent.
  */
 function probeDirect(descriptor: number): DirectIo {
-  const stat = statxInto(descriptor, STATX_BASIC_STATS | STATX_DIOALIGN);
-  if ((stat.getUint32(STATX.mask, true) & STATX_DIOALIGN) !== 0) {
+  const stat = statx(descriptor, '', AT_EMPTY_PATH, STATX_MASK.basic | STATX_MASK.directAlignment);
+  if ((stat.getUint32(STATX.mask, true) & STATX_MASK.directAlignment) !== 0) {
     const offsetAlignment = stat.getUint32(STATX.directOffsetAlignment, true);
     const memoryAlignment = stat.getUint32(STATX.directMemoryAlignment, true);
     if (offsetAlignment === 0) return { available: false, reason: 'statx reports no direct IO for this file' };

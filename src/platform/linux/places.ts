@@ -1,5 +1,5 @@
 /** Names in the file tree, and directories that nothing leads out of (openat2(2), Linux 5.6). */
-import { EAGAIN, EINTR, ELOOP, ENOSYS, ENOTDIR, EPERM, ioError, notAFile } from '../errno.js';
+import { EAGAIN, EINTR, ELOOP, ENOSYS, ENOTDIR, EPERM, EXDEV, ioError, notAFile } from '../errno.js';
 import { OperationError } from '../errors.js';
 import { lastErrno, native } from '../ffi.js';
 import type { PlaceCalls } from '../interface/places.js';
@@ -13,7 +13,6 @@ const SYS_OPENAT2 = 437;
 const HOW = { flags: 0, mode: 1, resolve: 2, words: 3, bytes: 24 } as const;
 const RESOLVE_NO_MAGICLINKS = 0x02;
 const RESOLVE_BENEATH = 0x08;
-const EXDEV = 18;
 
 const c = {
   openat: native('openat', 'int', ['int', 'str', 'int', 'uint32_t']),
