@@ -30,3 +30,10 @@ export type {
 } from './files/metadata.js';
 export type { ChownOptions, OwnerPreserved, OwnerSet } from './files/ownership.js';
 export type { MkfifoOptions, MknodOptions, NodeMade, SpecialKind } from './files/special.js';
+export type { CountOptions, CountResult, FindOptions, ScanEntry, ScanOptions, WalkOptions } from './files/scan.js';
+export type {
+  AtResult, DirectoryHandle, DirectoryListing, LinkAtOptions, MakeDirectoryAtOptions, OpenAtOptions, RenameAtOptions,
+} from './files/directory-handle.js';
+export type { DirectoryEntry, EntryKind } from '../platform/interface/directories.js';
+export type { RenameMode } from '../platform/interface/names.js';
+export type { ScopedFiles } from './files/scoped.js';

@@ -1,12 +1,12 @@
 /** An open directory: whatever happens to the names that lead there, it stays the same one. */
 import type { DirectoryEntry } from '../../platform/interface/directories.js';
-import type { Metadata } from '../../platform/interface/metadata.js';
 import type { RenameMode } from '../../platform/interface/names.js';
 import type { OpenFlags } from '../../platform/platform.js';
 import type { OpenFile } from '../../workers/protocol/operation.js';
 import * as check from '../options.js';
 import type { Caller, NamedPlace, OperationOptions } from './caller.js';
 import { FileHandle } from './file-handle.js';
+import type { Statx, StatxOptions } from './metadata.js';
 import { checkShared, OpenHandle, type SharedHandle } from './handle.js';
 
 export interface MakeDirectoryAtOptions extends OperationOptions {
@@ -37,11 +37,6 @@ export interface RenameAtOptions extends OperationOptions {
 export interface LinkAtOptions extends OperationOptions {
   /** Where the new name lies. Default: this directory. */
   readonly directory?: DirectoryHandle;
-}
-
-export interface StatAtOptions extends OperationOptions {
-  /** Of a link: what it leads to, or the link itself. Default true. */
-  readonly followLink?: boolean;
 }
 
 /** What a method of a directory did, by the system call that did it. None of them is durable before {@link DirectoryHandle.sync}. */
@@ -154,11 +149,10 @@ export class DirectoryHandle extends OpenHandle {
     return { primitive: 'readlinkat', target };
   }
 
-  /** What is known of a file or directory (statx(2)). */
-  async statAt(name: string, options?: StatAtOptions): Promise<AtResult<'statx'> & { readonly metadata: Metadata }> {
+  /** What is known of a file or directory (statx(2)). Without `followLink`, of a link itself. */
+  async statAt(name: string, options?: StatxOptions): Promise<Statx> {
     const { followLink } = this.#caller.options(options, ['followLink']);
-    const metadata = await this.#caller.run('statAt', [this.#at('name', name), check.boolean('followLink', followLink, true)], options);
-    return { primitive: 'statx', metadata };
+    return this.#caller.run('statx', [this.#at('name', name), check.boolean('followLink', followLink, true)], options);
   }
 
   /**

@@ -1,7 +1,6 @@
 /** Directories that are held open, and what is done to the names in them. Nothing here syncs but {@link directoryOperations.syncDirectory}. */
 import { EISDIR, inFile, ioError } from '../../platform/errno.js';
 import type { DirectoryEntry } from '../../platform/interface/directories.js';
-import type { Metadata } from '../../platform/interface/metadata.js';
 import type { RenameMode } from '../../platform/interface/names.js';
 import type { OpenFlags } from '../../platform/platform.js';
 import type { OpenFile, Place } from '../protocol/operation.js';
@@ -68,11 +67,6 @@ export const directoryOperations = {
 
   readlinkAt({ platform }: OperationContext, place: Place): string {
     return atEntry(platform, place, (at) => platform.names.readlink(at));
-  },
-
-  statAt({ platform }: OperationContext, place: Place, followLink: boolean): Metadata {
-    if (!followLink) return atEntry(platform, place, (at) => platform.metadata.stat({ ...at, followLink }).metadata);
-    return withOpen(platform, place, { write: false, pathOnly: true }, (descriptor) => platform.metadata.stat(descriptor).metadata);
   },
 
   listDirectory(context: OperationContext, place: Place): DirectoryEntry[] {
