@@ -36,4 +36,5 @@ export type {
 } from './files/directory-handle.js';
 export type { DirectoryEntry, EntryKind } from '../platform/interface/directories.js';
 export type { RenameMode } from '../platform/interface/names.js';
+export type { Files } from './files/files.js';
 export type { ScopedFiles } from './files/scoped.js';

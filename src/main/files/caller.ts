@@ -85,16 +85,15 @@ export class Caller {
       discard: how.discard as CallOptions['discard'],
     };
     this.#host.checkOpen();
-    const ready = args.some(isWaiting) ? await Promise.all(args.map(withRoot)) : args;
-    this.#host.checkOpen();
-    const used = ready.flatMap(handlesOf);
-    for (const [index, handle] of used.entries()) {
-      try {
-        handle.enter();
-      } catch (error) {
-        for (const entered of used.slice(0, index)) entered.leave();
-        throw error;
-      }
+    const roots: OpenHandle[] = [];
+    const ready = args.some(isWaiting) ? await Promise.all(args.map((value) => withRoot(value, roots))) : args;
+    let used: readonly OpenHandle[];
+    try {
+      this.#host.checkOpen();
+      used = [...roots, ...entered(ready.flatMap(handlesOf).filter((handle) => !roots.includes(handle)))];
+    } catch (error) {
+      for (const root of roots) root.leave();
+      throw error;
     }
     return this.#host.lanes.call(name, ready.map(travelling), callOptions, () => {
       for (const handle of used) handle.leave();
@@ -152,9 +151,27 @@ function isWaiting(value: unknown): boolean {
   return typeof value === 'object' && value !== null && 'root' in value && value.root instanceof Promise;
 }
 
-async function withRoot(value: unknown): Promise<unknown> {
-  if (Array.isArray(value)) return Promise.all(value.map(withRoot));
-  return isWaiting(value) ? { ...(value as NamedPlace), root: await (value as NamedPlace).root } : value;
+/** Enters the root as soon as it is open: a scope that is closed after the call, and before that moment, waits for it. */
+async function withRoot(value: unknown, roots: OpenHandle[]): Promise<unknown> {
+  if (Array.isArray(value)) return Promise.all(value.map((item) => withRoot(item, roots)));
+  if (!isWaiting(value)) return value;
+  const root = await (value as { readonly root: Promise<DirectoryHandle> }).root;
+  root.enter();
+  roots.push(root);
+  return { ...(value as NamedPlace), root };
+}
+
+/** All of them, or none. */
+function entered(handles: OpenHandle[]): OpenHandle[] {
+  for (const [index, handle] of handles.entries()) {
+    try {
+      handle.enter();
+    } catch (error) {
+      for (const before of handles.slice(0, index)) before.leave();
+      throw error;
+    }
+  }
+  return handles;
 }
 
 function handlesOf(value: unknown): OpenHandle[] {
