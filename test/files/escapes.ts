@@ -96,7 +96,8 @@ async function closing(opened: Promise<{ close(): Promise<void> }>): Promise<voi
 }
 
 async function consume(entries: AsyncIterable<unknown>): Promise<void> {
-  for await (const entry of entries) void entry;
+  const iterator = entries[Symbol.asyncIterator]();
+  while ((await iterator.next()).done !== true);
 }
 
 /** Of the handle of the inside. */
@@ -128,7 +129,7 @@ export const WITHOUT_PATH: readonly (keyof ScopedFiles)[] = ['attachDirectory', 
 
 /** Of a scope: at least one for each method that takes a path, by the method's name. */
 export function operationsOfScope(scope: Files): ConfinedOperation[] {
-  const method = (name: keyof Files & string, what: string, wants: Wanted, follows: boolean, run: (path: string) => Promise<unknown>): ConfinedOperation => (
+  const method = (name: keyof Files, what: string, wants: Wanted, follows: boolean, run: (path: string) => Promise<unknown>): ConfinedOperation => (
     { name: what === '' ? name : `${name} ${what}`, wants, follows, run });
   return [
     method('openRead', '', 'file', true, (path) => closing(scope.openRead(path))),

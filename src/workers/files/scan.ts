@@ -124,8 +124,16 @@ class PageReader {
     } catch (error) {
       if (!(error instanceof TidemarkError)) throw error;
       this.#leave();
-      if (!isGone(error) || directory.path === '') this.#failures.push({ path: directory.path, error: toWire(error) });
+      if (!this.#isGone(error) || directory.path === '') this.#failures.push({ path: directory.path, error: toWire(error) });
     }
+  }
+
+  /**
+   * It went away, or became something else, since its name was read; or a link that is followed leads to no directory. Where none
+   * is followed, nothing leads out but a directory that became a link.
+   */
+  #isGone({ code }: TidemarkError): boolean {
+    return code === 'TIDEMARK_NOT_FOUND' || code === 'TIDEMARK_NOT_A_FILE' || (code === 'TIDEMARK_OUTSIDE_ROOT' && !this.#how.followLinks);
   }
 
   #open(directory: ScanDirectory): void {
@@ -188,11 +196,6 @@ class PageReader {
     else counts.others++;
     counts.bytes += sizeBytes ?? 0;
   }
-}
-
-/** It went away, or became something else, since its name was read; or a link that is followed leads to no directory. */
-function isGone(error: TidemarkError): boolean {
-  return error.code === 'TIDEMARK_NOT_FOUND' || error.code === 'TIDEMARK_NOT_A_FILE';
 }
 
 /** Opens a directory below the base. Where no link is followed, piece by piece: the path may be longer than a call takes. */
