@@ -23,6 +23,18 @@ async function rejection(promise: Promise<unknown>): Promise<string | undefined>
   return promise.then(() => undefined, (error: unknown) => (error as { code?: string }).code ?? String(error));
 }
 
+/** What the descriptors of this process lead to. */
+function openFiles(): string[] {
+  return readdirSync('/proc/self/fd').flatMap((descriptor) => {
+    try {
+      return [readlinkSync(`/proc/self/fd/${descriptor}`)];
+    } catch {
+      // The one that the list was read with.
+      return [];
+    }
+  });
+}
+
 async function inDirectory(filesystem: TestFilesystem, use: (handle: DirectoryHandle, path: string) => Promise<void>): Promise<void> {
   const path = directoryOn(filesystem);
   const handle = await files.openDirectory(path);
@@ -208,6 +220,16 @@ for (const filesystem of SOME) {
     assert.throws(() => files.attachDirectory({} as never), /Expected `shared` to be what `share\(\)` of a DirectoryHandle answered/);
   }));
 }
+
+test('what is being opened while the scheduler closes is closed with it', async () => {
+  const own = new IoScheduler();
+  const path = temporaryDirectory();
+  mkdirSync(join(path, 'sub'));
+  const opening = [own.files.openDirectory(path), own.files.scoped(path).openDirectory('sub').catch(() => undefined)];
+  await own.close();
+  assert.ok((await Promise.all(opening)).every((handle) => handle?.closed !== false));
+  assert.equal(openFiles().filter((file) => file.startsWith(path)), []);
+});
 
 const untraceable = noTracing();
 if (untraceable !== undefined) skip('that nothing but sync() syncs', untraceable);
