@@ -23,7 +23,7 @@ export interface OpenAtOptions extends OperationOptions {
   readonly exclusive?: boolean;
   /** Writes go to the end of the file. With `write`. Default false. */
   readonly append?: boolean;
-  /** Permission bits of a file that is made, 0 to 0o7777, less those of the process's umask. Default 0o666. */
+  /** Permission bits of a file that is made, 0 to 0o7777, less those of the process's umask. Default 0o600. */
   readonly mode?: number;
 }
 
@@ -208,5 +208,5 @@ function openFlags(options: Partial<OpenAtOptions>): OpenFlags {
   if (create && !write) check.fail('create', 'false without `write`', create);
   if (exclusive && !create) check.fail('exclusive', 'false without `create`', exclusive);
   if (append && !write) check.fail('append', 'false without `write`', append);
-  return { write, create, exclusive, append, mode: check.integer('mode', options.mode, 0o666, 0, MODE_MAX) };
+  return { write, create, exclusive, append, mode: check.integer('mode', options.mode, 0o600, 0, MODE_MAX) };
 }
