@@ -66,6 +66,9 @@ for (const filesystem of FILESYSTEMS) {
     await reading.close();
     assert.is(await rejection(handle.openAt('none')), 'TIDEMARK_NOT_FOUND');
     assert.is(await rejection(handle.openAt('sub')), 'TIDEMARK_IS_DIRECTORY');
+    await files.mkfifo(join(path, 'fifo'));
+    for (const write of [false, true]) assert.is(await rejection(handle.openAt('fifo', { write })), 'TIDEMARK_NOT_A_FILE');
+    await handle.unlinkAt('fifo');
     assert.is(await rejection(handle.openDirectoryAt('sub/file')), 'TIDEMARK_NOT_FOUND');
 
     assert.is(await rejection(handle.rmdirAt('sub')), 'TIDEMARK_NOT_EMPTY');

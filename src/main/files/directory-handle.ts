@@ -86,7 +86,7 @@ export class DirectoryHandle extends OpenHandle {
 
   /**
    * Opens a file (openat2(2)). A link that is the last part of the name is followed as far as it stays inside. A directory is
-   * refused with `TIDEMARK_IS_DIRECTORY`: see {@link openDirectoryAt}.
+   * refused with `TIDEMARK_IS_DIRECTORY` (see {@link openDirectoryAt}), a device, FIFO or socket with `TIDEMARK_NOT_A_FILE`.
    */
   async openAt(name: string, options?: OpenAtOptions): Promise<FileHandle> {
     const caller = this.#caller;

@@ -1,5 +1,5 @@
 /** Directories that are held open, and what is done to the names in them. Nothing here syncs but {@link directoryOperations.syncDirectory}. */
-import { EISDIR, inFile, ioError } from '../../platform/errno.js';
+import { EISDIR, inFile, ioError, notAFile } from '../../platform/errno.js';
 import type { DirectoryEntry } from '../../platform/interface/directories.js';
 import type { RenameMode } from '../../platform/interface/names.js';
 import type { OpenFlags } from '../../platform/platform.js';
@@ -17,7 +17,8 @@ export const directoryOperations = {
   openAt({ platform }: OperationContext, place: Place, flags: OpenFlags): OpenFile {
     const descriptor = openPlace(platform, place, flags);
     try {
-      if (platform.files.status(descriptor, place.path).kind === 'directory') throw ioError(EISDIR, 'openat', place.path);
+      const { kind } = platform.files.status(descriptor, place.path);
+      if (kind !== 'file') throw kind === 'directory' ? ioError(EISDIR, 'openat', place.path) : notAFile(place.path);
     } catch (error) {
       platform.files.close(descriptor);
       throw error;
