@@ -71,3 +71,10 @@ export type { MkfifoOptions, MknodOptions, NodeMade, SpecialKind } from './files
 export type { Batch, BatchOperations, BatchResult, BatchStepResult, CommitOptions } from './files/batch.js';
 export type { MakeDirectoryOptions, MakeDirectoryResult, NameOperations, NameOptions, NameResult, ReadlinkResult, RenameResult } from './files/names.js';
 export type { Preserve, RemoveLeftoversResult, ReplaceOperations, ReplaceOptions, ReplaceResult } from './files/replace.js';
+export type { CountOptions, CountResult, FindOptions, ScanEntry, ScanOptions, WalkOptions } from './files/scan.js';
+export type {
+  AtResult, DirectoryHandle, DirectoryListing, LinkAtOptions, MakeDirectoryAtOptions, OpenAtOptions, RenameAtOptions,
+} from './files/directory-handle.js';
+export type { DirectoryEntry, EntryKind } from '../platform/interface/directories.js';
+export type { RenameMode } from '../platform/interface/names.js';
+export type { ScopedFiles } from './files/scoped.js';

@@ -261,9 +261,15 @@ export class Lanes {
     return Object.fromEntries(LANES.map((name) => [name, { waiting: this.#lanes[name].waiting, running: this.#lanes[name].running }])) as never;
   }
 
+  /** Waits for what was called, and until its callers have seen how it ended. */
+  async idle(): Promise<void> {
+    while (LANES.some((name) => this.#lanes[name].running > 0)) await Promise.all(LANES.map((name) => this.#gates[name].onIdle()));
+    await new Promise(setImmediate);
+  }
+
   /** Waits for what was called, and ends the threads. */
   async close(): Promise<void> {
-    while (LANES.some((name) => this.#lanes[name].running > 0)) await Promise.all(LANES.map((name) => this.#gates[name].onIdle()));
+    await this.idle();
     if (this.#pool !== undefined) await (await import('./worker-pool.js')).destroyPool(this.#pool);
   }
 

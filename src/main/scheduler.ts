@@ -153,6 +153,8 @@ export class IoScheduler {
 
   async #shutDown(): Promise<void> {
     await Promise.allSettled(this.#writers.flatMap(({ tenants }) => [...tenants].map((tenant) => tenant.close())));
+    // What is being opened is a handle by then.
+    await this.#lanes.idle();
     await Promise.allSettled([...this.#handles].map((handle) => handle.close()));
     await this.#lanes.close();
     for (const { worker } of this.#writers.splice(0)) await worker.then((started) => started.shutDown()).catch(() => undefined);

@@ -34,7 +34,8 @@ const TIMEOUT_MS_MAX = 2 ** 31 - 1;
 /** A name, as a method got it. */
 export interface NamedPlace {
   readonly path: string;
-  readonly root: DirectoryHandle | undefined;
+  /** The directory that nothing leads out of; one that is being opened is waited for. Undefined: the whole tree. */
+  readonly root: DirectoryHandle | Promise<DirectoryHandle> | undefined;
 }
 
 export type MainTarget = NamedPlace | FileHandle | DirectoryHandle;
@@ -55,15 +56,15 @@ export interface CallerHost {
 export class Caller {
   readonly #host: CallerHost;
   /** Every path lies below it. */
-  readonly #root: DirectoryHandle | undefined;
+  readonly #root: Promise<DirectoryHandle> | undefined;
 
-  constructor(host: CallerHost, root?: DirectoryHandle) {
+  constructor(host: CallerHost, root?: Promise<DirectoryHandle>) {
     this.#host = host;
     this.#root = root;
   }
 
-  /** The same, with every path below a directory. */
-  below(root: DirectoryHandle): Caller {
+  /** The same, with every path below a directory that may still be being opened. */
+  below(root: Promise<DirectoryHandle>): Caller {
     return new Caller(this.#host, root);
   }
 
@@ -84,16 +85,17 @@ export class Caller {
       discard: how.discard as CallOptions['discard'],
     };
     this.#host.checkOpen();
-    const used = args.flatMap(handlesOf);
-    for (const [index, handle] of used.entries()) {
-      try {
-        handle.enter();
-      } catch (error) {
-        for (const entered of used.slice(0, index)) entered.leave();
-        throw error;
-      }
+    const roots: OpenHandle[] = [];
+    const ready = args.some(isWaiting) ? await Promise.all(args.map((value) => withRoot(value, roots))) : args;
+    let used: readonly OpenHandle[];
+    try {
+      this.#host.checkOpen();
+      used = [...roots, ...entered(ready.flatMap(handlesOf).filter((handle) => !roots.includes(handle)))];
+    } catch (error) {
+      for (const root of roots) root.leave();
+      throw error;
     }
-    return this.#host.lanes.call(name, args.map(travelling), callOptions, () => {
+    return this.#host.lanes.call(name, ready.map(travelling), callOptions, () => {
       for (const handle of used) handle.leave();
     }) as Promise<ResultOf<Name>>;
   }
@@ -149,6 +151,35 @@ export class Caller {
     check.checkKeys('options', value, [...own, ...OPERATION_OPTIONS]);
     return value;
   }
+}
+
+/** A place below a directory that may still be being opened. */
+function isWaiting(value: unknown): boolean {
+  if (Array.isArray(value)) return value.some(isWaiting);
+  return typeof value === 'object' && value !== null && 'root' in value && value.root instanceof Promise;
+}
+
+/** Enters the root as soon as it is open: a scope that is closed after the call, and before that moment, waits for it. */
+async function withRoot(value: unknown, roots: OpenHandle[]): Promise<unknown> {
+  if (Array.isArray(value)) return Promise.all(value.map((item) => withRoot(item, roots)));
+  if (!isWaiting(value)) return value;
+  const root = await (value as { readonly root: Promise<DirectoryHandle> }).root;
+  root.enter();
+  roots.push(root);
+  return { ...(value as NamedPlace), root };
+}
+
+/** All of them, or none. */
+function entered(handles: OpenHandle[]): OpenHandle[] {
+  for (const [index, handle] of handles.entries()) {
+    try {
+      handle.enter();
+    } catch (error) {
+      for (const before of handles.slice(0, index)) before.leave();
+      throw error;
+    }
+  }
+  return handles;
 }
 
 function handlesOf(value: unknown): OpenHandle[] {

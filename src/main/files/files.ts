@@ -18,6 +18,7 @@ import { openOperations, type OpenOperations } from './open.js';
 import { ownershipOperations, type OwnershipOperations } from './ownership.js';
 import { replaceOperations, type ReplaceOperations } from './replace.js';
 import { scanOperations, type ScanOperations } from './scan.js';
+import { scopeOperations, type ScopeOperations } from './scoped.js';
 import { spaceOperations, type SpaceOperations } from './space.js';
 import { specialOperations, type SpecialOperations } from './special.js';
 import { transferOperations, type TransferOperations } from './transfer.js';
@@ -25,8 +26,8 @@ import { transferOperations, type TransferOperations } from './transfer.js';
 /** Every operation answers an object that names the `primitive` it used, or rejects and says why. */
 export interface Files
   extends OpenOperations, TransferOperations, DurabilityOperations, ReplaceOperations, BatchOperations, CopyOperations, SpaceOperations,
-  HintOperations, AttributeOperations, NameOperations, DirectoryOperations, ScanOperations, MetadataOperations, OwnershipOperations,
-  SpecialOperations, DeviceOperations {}
+  HintOperations, AttributeOperations, NameOperations, DirectoryOperations, ScanOperations, ScopeOperations, MetadataOperations,
+  OwnershipOperations, SpecialOperations, DeviceOperations {}
 
 export function filesOf(caller: Caller): Files {
   return {
@@ -42,6 +43,7 @@ export function filesOf(caller: Caller): Files {
     ...nameOperations(caller),
     ...directoryOperations(caller),
     ...scanOperations(caller),
+    ...scopeOperations(caller, filesOf),
     ...metadataOperations(caller),
     ...ownershipOperations(caller),
     ...specialOperations(caller),

@@ -1,5 +1,5 @@
 /** Names in the file tree, and directories that nothing leads out of (openat2(2), Linux 5.6). */
-import { EAGAIN, EINTR, ELOOP, ENOSYS, EPERM, ioError } from '../errno.js';
+import { EAGAIN, EINTR, ELOOP, ENOSYS, ENOTDIR, EPERM, EXDEV, ioError, notAFile } from '../errno.js';
 import { OperationError } from '../errors.js';
 import { lastErrno, native } from '../ffi.js';
 import type { PlaceCalls } from '../interface/places.js';
@@ -13,10 +13,10 @@ const SYS_OPENAT2 = 437;
 const HOW = { flags: 0, mode: 1, resolve: 2, words: 3, bytes: 24 } as const;
 const RESOLVE_NO_MAGICLINKS = 0x02;
 const RESOLVE_BENEATH = 0x08;
-const EXDEV = 18;
 
 const c = {
   openat: native('openat', 'int', ['int', 'str', 'int', 'uint32_t']),
+  readlinkat: native('readlinkat', 'int64_t', ['int', 'str', 'void *', 'size_t']),
   openat2: native('syscall', 'long', ['long', 'long', 'str', 'void *', 'size_t']),
   close: native('close', 'int', ['int']),
 };
@@ -35,7 +35,9 @@ function openBeneath(root: number, path: string, flags: OpenFlags): number {
     if (descriptor >= 0) return descriptor;
     const errno = lastErrno();
     if (errno === EXDEV) throw outside(path);
-    // EPERM: a seccomp profile that is older than the call. An open that is not permitted answers EACCES, or fails below too.
+    if (errno === ELOOP && flags.noFollow === true) throw notAFile(path);
+    // EPERM: a seccomp profile that is older than the call, or a file that may not be opened so, which then fails below too.
+    // The walk allows nothing that openat2 would refuse, so nobody gains by bringing it about.
     if (errno === ENOSYS || errno === EPERM) {
       kernelHasOpenat2 = errno === EPERM;
       return walkBeneath(root, path, flags);
@@ -53,11 +55,11 @@ function walkBeneath(root: number, path: string, flags: OpenFlags): number {
   let directory = root;
   try {
     for (const name of names) {
-      const next = openStep(directory, name, { write: false, pathOnly: true, directory: true, noFollow: true }, path);
+      const next = openStep(directory, name, { write: false, pathOnly: true, directory: true }, path);
       if (directory !== root) c.close(directory);
       directory = next;
     }
-    return openStep(directory, last, { ...flags, noFollow: true }, path);
+    return openStep(directory, last, flags, path);
   } finally {
     if (directory !== root) c.close(directory);
   }
@@ -65,12 +67,24 @@ function walkBeneath(root: number, path: string, flags: OpenFlags): number {
 
 function openStep(directory: number, name: string, flags: OpenFlags, path: string): number {
   for (let attempt = 0; ; attempt++) {
-    const descriptor = c.openat(directory, name, openBits(flags), flags.mode ?? 0o600);
-    if (descriptor >= 0) return descriptor;
+    const descriptor = c.openat(directory, name, openBits({ ...flags, noFollow: true }), flags.mode ?? 0o600);
+    if (descriptor >= 0) {
+      if (flags.pathOnly !== true || flags.noFollow === true || !isLink(descriptor, '')) return descriptor;
+      // A descriptor of the link itself: whoever uses it would take it for what the link leads to.
+      c.close(descriptor);
+      throw outside(path);
+    }
     const errno = lastErrno();
-    if (errno === ELOOP) throw outside(path);
+    if (errno === ELOOP && flags.noFollow === true) throw notAFile(path);
+    // Where a directory was wanted, a link is none.
+    if (errno === ELOOP || (errno === ENOTDIR && flags.noFollow !== true && isLink(directory, name))) throw outside(path);
     if (errno !== EINTR || attempt >= RETRIES_MAX) throw ioError(errno, 'openat', path);
   }
+}
+
+/** Only for the choice of an error, or about a descriptor: what a name stands for may have changed by the next call. */
+function isLink(directory: number, name: string): boolean {
+  return c.readlinkat(directory, name, new Uint8Array(new SharedArrayBuffer(64)), 1) >= 0;
 }
 
 function outside(path: string): OperationError {
