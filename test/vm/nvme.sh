@@ -40,7 +40,7 @@ install_parts() {
 }
 
 [ "$install" = no ] || install_parts
-kernel=${TIDEMARK_VM_KERNEL:-$(find "$work/unpacked/boot" -name 'vmlinuz-*' 2>/dev/null | sort -V | tail -1)}
+kernel=${TIDEMARK_VM_KERNEL:-$( (find "$work/unpacked/boot" -name 'vmlinuz-*' 2>/dev/null || true) | sort -V | tail -1)}
 busybox=$work/unpacked/bin/busybox
 
 missing=0
