@@ -174,6 +174,7 @@ const CACHES: readonly { readonly name: string; readonly list: readonly BlockDev
   { name: 'a mapping over nothing, such as zero', list: [device('dm-0', 'device mapper', false)], expected: undefined },
   { name: 'NVMe that denies it', list: [device('nvme0n1', 'disk', true)], nvme: identity(false), expected: false },
   { name: 'NVMe that has one', list: [device('nvme0n1', 'disk', true)], nvme: identity(true), expected: true },
+  { name: 'NVMe that has one, though the kernel was told otherwise', list: [device('nvme0n1', 'disk', false)], nvme: identity(true), expected: undefined },
   { name: 'no devices', list: [], expected: undefined },
 ];
 

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { chmodSync, closeSync, constants, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
+import { chmodSync, closeSync, constants, openSync, readFileSync, renameSync, symlinkSync, unlinkSync, writeFileSync, writeSync } from 'node:fs';
 import { release } from 'node:os';
 import { IoScheduler, Journal, JournalReader } from 'tidemark';
 import { NativeMemory } from './node_modules/tidemark/dist/platform/ffi.js';
@@ -204,6 +204,31 @@ await check('probe without rights tells all but what the NVMe device says', asyn
   assert.equal(probe.volatileCache.value, true);
   assert.equal(probe.devices.value.list[0].nvme, true);
   assert.match(probe.nvme.reason, /\/dev\/nvme0n1.*CAP_SYS_ADMIN/);
+});
+
+await check('no node of the disk, or one of another disk, gets no command', async () => {
+  renameSync(DISK, '/dev/elsewhere');
+  await assert.rejects(files.nvmeFlush(FILE), { code: 'TIDEMARK_NOT_SUPPORTED', message: /\/dev\/nvme0n1 .*ENOENT/ });
+  assert.match(inProcess(`
+    import { IoScheduler } from 'tidemark';
+    const scheduler = new IoScheduler();
+    console.log((await scheduler.files.writeAt('${FILE}', Buffer.alloc(4096), 0, { method: 'overwrite' })).sync);
+    await scheduler.close();`), /^(RWF_DSYNC|fdatasync)$/);
+  symlinkSync(PARTITIONED, DISK);
+  await assert.rejects(files.nvmeFlush(FILE), { code: 'TIDEMARK_NOT_SUPPORTED', message: /\/dev\/nvme0n1 is device \d+:\d+, not \d+:\d+/ });
+  unlinkSync(DISK);
+  renameSync('/dev/elsewhere', DISK);
+  assert.equal((await files.nvmeFlush(FILE)).device, DISK);
+});
+
+await check('what the kernel was told of the cache does not outweigh the device', async () => {
+  const setting = '/sys/block/nvme0n1/queue/write_cache';
+  writeFileSync(setting, 'write through');
+  const { volatileCache, powerLossProtection, devices } = await files.probe(FILE);
+  writeFileSync(setting, 'write back');
+  assert.equal(devices.value.list[0].volatileCache.value, false);
+  assert.match(volatileCache.reason, /\/dev\/nvme0n1 says/);
+  assert.equal(powerLossProtection.known, false);
 });
 
 await check('a journal appends over io_uring, and is read back', async () => {

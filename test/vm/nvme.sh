@@ -10,7 +10,7 @@
 #
 # --install gets what is missing with apt-get: QEMU installed, kernel and busybox downloaded and unpacked below build/vm.
 # --keep leaves disk, log and console of each run in build/vm.
-# TIDEMARK_VM_KERNEL names another kernel. The processor is emulated, so that it works everywhere; a run takes about a minute.
+# TIDEMARK_VM_KERNEL names another kernel. The processor is emulated, so that it works everywhere; one to three minutes a run.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -40,7 +40,7 @@ install_parts() {
 }
 
 [ "$install" = no ] || install_parts
-kernel=${TIDEMARK_VM_KERNEL:-$(find "$work/unpacked/boot" -name 'vmlinuz-*' 2>/dev/null | sort -V | tail -1)}
+kernel=${TIDEMARK_VM_KERNEL:-$( (find "$work/unpacked/boot" -name 'vmlinuz-*' 2>/dev/null || true) | sort -V | tail -1)}
 busybox=$work/unpacked/bin/busybox
 
 missing=0

@@ -90,16 +90,19 @@ export function probeRing(): RingAbilities {
   try {
     const bits = word(params, abi.PARAMS.features);
     const features = Array.from({ length: 32 }, (_, bit) => bit).filter((bit) => (bits & (1 << bit)) !== 0).map((bit) => abi.FEATURE_NAMES[bit] ?? `${bit}`);
-    return { available: true, features, operations: supportedOperations(descriptor), setupFlags: flagNames };
+    const operations = supportedOperations(descriptor);
+    if (typeof operations === 'number') return { available: false, reason: `io_uring_register answered ${errnoName(operations)} to IORING_REGISTER_PROBE` };
+    return { available: true, features, operations, setupFlags: flagNames };
   } finally {
     close(descriptor);
   }
 }
 
-function supportedOperations(descriptor: number): readonly string[] {
+/** Their names, or the error number of the call. */
+function supportedOperations(descriptor: number): readonly string[] | number {
   const { operations, operationBytes, operationFlags, operationsMax, supported, count } = abi.PROBE;
   const probe = new Uint8Array(new SharedArrayBuffer(operations + operationsMax * operationBytes));
-  if (register(abi.SYS_IO_URING_REGISTER, descriptor, abi.REGISTER.PROBE, probe, operationsMax) < 0) throw ioError(lastErrno(), 'io_uring_register');
+  if (register(abi.SYS_IO_URING_REGISTER, descriptor, abi.REGISTER.PROBE, probe, operationsMax) < 0) return lastErrno();
   return Array.from({ length: probe[count] ?? 0 }, (_, index) => operations + index * operationBytes)
     .filter((at) => ((probe[at + operationFlags] ?? 0) & supported) !== 0)
     .map((at) => abi.OPERATION_NAMES[probe[at] ?? 0] ?? `${probe[at]}`);

@@ -1,5 +1,5 @@
 /** NVMe commands through ioctl(2) on the node of a namespace (include/uapi/linux/nvme_ioctl.h). */
-import { EACCES, EINVAL, EIO, ENOTTY, EPERM, errnoName, ioError } from '../errno.js';
+import { EACCES, EINVAL, EIO, ENODEV, ENOENT, ENOTTY, ENXIO, EPERM, errnoName, ioError } from '../errno.js';
 import { IoError, NotSupportedError } from '../errors.js';
 import { lastErrno, native, NativeMemory } from '../ffi.js';
 import type { BlockDevice } from '../interface/device.js';
@@ -33,7 +33,11 @@ function open(device: BlockDevice): { readonly descriptor: number; readonly name
     // For reading: a node that was open for writing makes udev look at the disk again when it is closed.
     descriptor = files.open(path, { write: false });
   } catch (error) {
-    throw error instanceof IoError && (error.errno === EACCES || error.errno === EPERM) ? notPermitted(error.errno, 'open', path) : error;
+    if (!(error instanceof IoError)) throw error;
+    if (error.errno === EACCES || error.errno === EPERM) throw notPermitted(error.errno, 'open', path);
+    // As in a container that has no such node: the file is there all the same.
+    if (error.errno === ENOENT || error.errno === ENXIO || error.errno === ENODEV) throw new NotSupportedError('nvme', `the node ${path} of the disk cannot be opened (${error.errnoName})`);
+    throw error;
   }
   try {
     const stat = statxOf(descriptor, STATX_MASK.basic, path);

@@ -140,12 +140,13 @@ export function volatileCacheOf(devices: StorageDescription['devices'], nvme: Fa
   const other = lowest.find(({ kind }) => kind !== 'disk');
   if (other !== undefined) return unknown(`${other.name} (${other.kind}) is not where bytes stay, and what is behind it is not told`);
   if (lowest.length === 0) return unknown('no device is described');
+  if (nvme.known) return unknown(`${nvme.value.device} says that it has a volatile write cache, and the kernel was told that there is none (queue/write_cache)`);
   return told(false, caches.map((cache) => (cache.known ? cache.source : '')).join(', '));
 }
 
 function protectionOf(filesystem: string, volatileCache: Fact<boolean>): PowerLossProtection {
   if (filesystem === 'tmpfs') return { known: true, protected: false, evidence: 'tmpfs keeps files in memory' };
-  if (volatileCache.known && !volatileCache.value) return { known: true, protected: true, evidence: `no volatile write cache: ${volatileCache.source}` };
+  if (volatileCache.known && !volatileCache.value) return { known: true, protected: true, evidence: `no volatile write cache is reported: ${volatileCache.source}` };
   if (!volatileCache.known) return { known: false, evidence: `nothing tells of a volatile write cache: ${volatileCache.reason}` };
   return { known: false, evidence: `there is a volatile write cache (${volatileCache.source}), and nothing tells whether it outlives a loss of power` };
 }
