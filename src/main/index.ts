@@ -24,9 +24,9 @@ export type { Tail, TailState } from '../workers/protocol/frame-walk.js';
 export type { RepairedRange, RepairFinding, RepairReport, TornTail } from '../workers/protocol/messages.js';
 export type { RecordBytes } from '../workers/protocol/log-buffer.js';
 export type { Advice } from '../platform/platform.js';
-export type { CopyFileOptions, CopyFileResult, CopyMethod, CopyRangeOptions, CopyRangeResult, CopyTally } from './files/copy.js';
-export type { AdviseOptions, WriteLifetime } from './files/hints.js';
-export type { FileRange, PreallocateOptions, SpaceOptions, SpacePrimitive, SpaceResult, ZeroRangeOptions } from './files/space.js';
+export type { CopyFileOptions, CopyFileResult, CopyMethod, CopyOperations, CopyRangeOptions, CopyRangeResult, CopyTally } from './files/copy.js';
+export type { AdviseOptions, HintOperations, WriteLifetime } from './files/hints.js';
+export type { FileRange, PreallocateOptions, SpaceOperations, SpaceOptions, SpacePrimitive, SpaceResult, ZeroRangeOptions } from './files/space.js';
 export type { AttributeMode, SetXattrOptions, XattrChangeOptions, XattrNames, XattrOptions, XattrRemoved, XattrSet, XattrValue } from './files/attributes.js';
 export type {
   ChmodOptions, DeviceNumber, FileAttribute, FileKind, ModeSet, NewTimes, SetTimesOptions, Statx, StatxOptions, TimeInput, TimesSet,
