@@ -68,9 +68,9 @@ export type {
 } from './files/metadata.js';
 export type { ChownOptions, OwnerPreserved, OwnerSet } from './files/ownership.js';
 export type { MkfifoOptions, MknodOptions, NodeMade, SpecialKind } from './files/special.js';
-export type { Batch, BatchOperations, BatchResult, BatchStepResult, CommitOptions } from './files/batch.js';
-export type { MakeDirectoryOptions, MakeDirectoryResult, NameOperations, NameOptions, NameResult, ReadlinkResult, RenameResult } from './files/names.js';
-export type { Preserve, RemoveLeftoversResult, ReplaceOperations, ReplaceOptions, ReplaceResult } from './files/replace.js';
+export type { Batch, BatchResult, BatchStepResult, CommitOptions } from './files/batch.js';
+export type { MakeDirectoryOptions, MakeDirectoryResult, NameOptions, NameResult, ReadlinkResult, RenameResult } from './files/names.js';
+export type { Preserve, RemoveLeftoversResult, ReplaceOptions, ReplaceResult } from './files/replace.js';
 export type { CountOptions, CountResult, FindOptions, ScanEntry, ScanOptions, WalkOptions } from './files/scan.js';
 export type {
   AtResult, DirectoryHandle, DirectoryListing, LinkAtOptions, MakeDirectoryAtOptions, OpenAtOptions, RenameAtOptions,

@@ -6,7 +6,7 @@ import type { FileStatus, Platform } from '../../platform/platform.js';
 import type { Place, Target } from '../protocol/operation.js';
 import type { OperationContext } from './context.js';
 import { Copying, type CopyingOptions } from './copying.js';
-import { inPieces, requireFile, writeZeros, type Opened } from './pieces.js';
+import { inPieces, requireFile, requireOffsets, writeZeros, type Opened } from './pieces.js';
 import { rename } from './names.js';
 import { changeNames, type Entry } from './parents.js';
 import { openPlace, withOpen } from './places.js';
@@ -180,6 +180,7 @@ export const copyOperations = {
 
   copyRange(context: OperationContext, from: Target, sourceOffset: number, to: Target, targetOffset: number, length: number, request: CopyRangeRequest): CopiedRange {
     const { platform } = context;
+    requireOffsets(to);
     return withOpen(platform, from, { write: false }, (sourceDescriptor) => withOpen(platform, to, { write: true }, (descriptor) => {
       const source = requireFile(platform, sourceDescriptor, from.path);
       const target = requireFile(platform, descriptor, to.path);

@@ -1,6 +1,6 @@
 /** What operations on ranges of regular files share: pieces of bounded size, and memory that any file can be read or written by. */
 import { EISDIR, inFile, ioError, notAFile } from '../../platform/errno.js';
-import { NotSupportedError } from '../../platform/errors.js';
+import { InvalidArgumentError, NotSupportedError } from '../../platform/errors.js';
 import { NativeMemory } from '../../platform/ffi.js';
 import type { FileStatus, Platform } from '../../platform/platform.js';
 import { isOpen, type Target } from '../protocol/operation.js';
@@ -45,6 +45,12 @@ export function transferMemory(length: number): NativeMemory {
   return new NativeMemory(Math.max(1, Math.min(length, TRANSFER_BYTES)), MEMORY_ALIGNMENT);
 }
 
+/** Refuses what is open for appending: nothing can be written at an offset of it. */
+export function requireOffsets(target: Target): void {
+  if (!isOpen(target) || target.appends !== true) return;
+  throw new InvalidArgumentError(`Expected \`target\` to be a file that is written at any offset, got the handle of '${target.path}', which is open for appending`);
+}
+
 /** Throws where a file that is open for direct IO cannot be read or written like that. */
 export function requireAligned(operation: string, target: Target, ...positions: readonly number[]): void {
   const alignment = isOpen(target) ? (target.directAlignment ?? 1) : 1;
@@ -54,6 +60,7 @@ export function requireAligned(operation: string, target: Target, ...positions: 
 
 /** Writes zeros, piece by piece. */
 export function writeZeros(context: OperationContext, { target, descriptor }: Opened, offset: number, length: number, before = 0): void {
+  requireOffsets(target);
   requireAligned('pwrite', target, offset, length);
   const { address } = transferMemory(length);
   inFile(target.path, () => {
