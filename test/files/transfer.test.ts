@@ -206,6 +206,9 @@ for (const filesystem of FILESYSTEMS) {
 
 // ---- how bytes become durable --------------------------------------------------------------------------------------
 
+/** Where there are atomic writes of 4096 bytes. */
+const ATOMIC: Readonly<Record<string, boolean>> = { 'xfs': true, 'xfs-4k': true };
+
 const WITH_DSYNC: readonly string[] = ['ext4', 'xfs', 'btrfs'];
 
 /** What each method does with a short write to an open file, and by path to one that is new. */
@@ -242,6 +245,10 @@ function directCases(filesystem: TestFilesystem, path: string): ReturnType<typeo
     [{ ...through, bytes: 8192 }, dsync ? 'RWF_DSYNC' : 'fdatasync', one],
     [{ ...through, bytes: 1000 }, 'fdatasync', ['pread64 file', 'pwrite64 file', 'fdatasync file']],
     [{ ...through, bytes: 1000, offset: 8192 }, 'fdatasync', ['pread64 file', 'pwrite64 file', 'ftruncate file', 'fdatasync file']],
+    ...(ATOMIC[filesystem.name] !== true ? [] : [
+      [{ ...through, bytes: 4096, options: { method: 'none', atomic: true } }, 'none', ['pwritev2 file RWF_ATOMIC']],
+      [{ ...through, bytes: 4096, options: { method: 'auto', atomic: true } }, 'RWF_DSYNC', ['pwritev2 file RWF_DSYNC|RWF_ATOMIC']],
+    ] as const),
   ];
 }
 
@@ -288,9 +295,6 @@ test('the method direct is refused where there is no direct IO', async () => {
     await handle.close();
   }
 });
-
-/** Where there are atomic writes of 4096 bytes. */
-const ATOMIC: Readonly<Record<string, boolean>> = { 'xfs': true, 'xfs-4k': true };
 
 for (const filesystem of FILESYSTEMS) {
   test(`${filesystem.name}: atomic writes are atomic writes, or refused`, async () => {
