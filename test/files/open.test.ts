@@ -175,8 +175,9 @@ test('threads share a handle: both write and read, and close waits for what the 
 });
 
 test('an attached handle does not close the file of its owner', async () => {
-  const handle = await files.openWriteNew(join(directory, 'owned'));
+  const handle = await files.openWriteNew(join(directory, 'owned'), { direct: true });
   const attached = FileHandle.attach(structuredClone(handle.share()));
+  assert.equal(attached.direct, handle.direct);
   await attached.close();
   assert.is((await files.writeAt(handle, 'x', 0)).bytesWritten, 1);
   await handle.close();
