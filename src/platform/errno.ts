@@ -26,7 +26,6 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   ENOTDIR: { code: 'TIDEMARK_NOT_FOUND', explanation: 'a part of the path is not a directory' },
   EACCES: { code: 'TIDEMARK_PERMISSION', explanation: 'permission denied' },
   EPERM: { code: 'TIDEMARK_PERMISSION', explanation: 'operation not permitted' },
-  EBADF: { code: 'TIDEMARK_PERMISSION', explanation: 'the file is not open for this kind of access' },
   EISDIR: { code: 'TIDEMARK_IS_DIRECTORY', explanation: 'is a directory, expected a regular file' },
   EEXIST: { code: 'TIDEMARK_EXISTS', explanation: 'exists already' },
   ENOTEMPTY: { code: 'TIDEMARK_NOT_EMPTY', explanation: 'the directory is not empty' },

@@ -34,6 +34,7 @@ let traces = 0;
 function shown(call: Call, directory: string): string[] {
   const [, path] = /^\d+<([^>]*)>/.exec(call.args) ?? [];
   if (path === undefined || (path !== directory && !path.startsWith(`${directory}/`))) return [];
-  const flags = /(?:RWF_\w+\|?)+$/.exec(call.args)?.[0];
+  // An older strace knows no name for some of them.
+  const flags = /, ((?:(?:RWF_\w+|0x\w+)\|?)+)(?: \/\*.*\*\/)?$/.exec(call.args)?.[1]?.replace('0x40', 'RWF_ATOMIC');
   return [[call.name, path.slice(directory.length + 1) || '.', ...(flags === undefined ? [] : [flags])].join(' ')];
 }

@@ -4,7 +4,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { FileHandle, IoScheduler } from 'tidemark';
+import { IoScheduler, type FileHandle } from 'tidemark';
 import { noTracing, skip } from '../fault/tools.js';
 import { directoryOn, FILESYSTEMS } from './filesystems.js';
 import { traceSteps } from './calls.js';
@@ -58,8 +58,8 @@ test('what cannot be synced is refused', async () => {
     [handle, 'TIDEMARK_CLOSED'], [7 as unknown as string, 'TIDEMARK_INVALID_ARGUMENT'], ['', 'TIDEMARK_INVALID_ARGUMENT'],
   ];
   for (const [target, code] of cases) {
-    for (const sync of [files.syncData, files.syncFull, files.syncBarrier]) {
-      await sync(target).then(() => assert.unreachable(), (error: unknown) => {
+    for (const sync of ['syncData', 'syncFull', 'syncBarrier'] as const) {
+      await files[sync](target).then(() => assert.unreachable(), (error: unknown) => {
         assert.is((error as { code: string }).code, code);
       });
     }

@@ -1,6 +1,6 @@
 /** Writes and syncs files as its task says, and tells by a line on descriptor 3 when each operation has resolved. */
 import { writeSync } from 'node:fs';
-import { FileHandle, IoScheduler } from 'tidemark';
+import { IoScheduler, type FileHandle } from 'tidemark';
 import { report, taskOf } from './report.js';
 
 export interface TransferStep {

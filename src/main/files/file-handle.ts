@@ -6,13 +6,13 @@ import { checkShared, OpenHandle, type SharedHandle } from './handle.js';
 export interface DirectState {
   /** Transfers bypass the page cache. */
   readonly active: boolean;
-  /** Why not, although it was asked for; empty otherwise. */
+  /** Why they do not; empty where they do. */
   readonly reason: string;
   /** Bytes that offset, length and memory of a transfer are multiples of; 1 where direct IO is not active. */
   readonly alignment: number;
 }
 
-/** Made by `files.openRead` and the like. */
+/** Made by `files.openRead` and the like; what may be done with it are the operations that take one. */
 export class FileHandle extends OpenHandle {
   readonly direct: DirectState;
 
@@ -24,7 +24,11 @@ export class FileHandle extends OpenHandle {
 
   /** The file of a handle that another thread of this process shared. It may be used with the `files` of any scheduler. */
   static attach(shared: SharedHandle): FileHandle {
-    const { file, uses } = checkShared(shared, 'tidemark-file');
-    return new FileHandle(file, '', uses);
+    const { file, uses, directReason = '' } = checkShared(shared, 'tidemark-file');
+    return new FileHandle(file, directReason, uses);
+  }
+
+  override share(): SharedHandle {
+    return { ...super.share(), directReason: this.direct.reason };
   }
 }

@@ -9,6 +9,8 @@ export interface SharedHandle {
   readonly version: 1;
   readonly file: OpenFile;
   readonly uses: SharedArrayBuffer;
+  /** Of a file: why it is not direct. */
+  readonly directReason?: string;
 }
 
 /** Words that all threads with the handle share. */

@@ -1,5 +1,6 @@
 /** Reads and writes of whole files, of ranges and of vectors, and at the end of a file. */
 import { constants } from 'node:buffer';
+import { InvalidArgumentError } from '../../platform/errors.js';
 import { NativeMemory } from '../../platform/ffi.js';
 import type { TransferPrimitive } from '../../platform/interface/transfer.js';
 import type { DirectUse, OverwriteMethod, ReadAnswer, WriteMethod, WriteSync } from '../../workers/files/transfer.js';
@@ -128,8 +129,8 @@ export interface WriteAllResult extends WriteResult {
 }
 
 /**
- * Offsets and lengths are bytes. Transfers go in steps of at most 1 MiB: between two of them an operation can be aborted. Short
- * transfers are continued, interrupted ones repeated with a bound. An `IoError` of a write has `bytesDone`: how much had been
+ * Offsets and lengths are bytes. Transfers go in steps of at most 1 MiB: between two of them an operation can be aborted, and what
+ * it has written by then stays. Short transfers are continued, interrupted ones repeated with a bound. An `IoError` of a write has `bytesDone`: how much had been
  * written when it failed.
  *
  * Bytes to write must not be changed before the operation has settled. Those over a `SharedArrayBuffer` travel without a copy.
@@ -169,7 +170,7 @@ export interface TransferOperations {
 const BYTES_MAX = constants.MAX_LENGTH;
 /** Transfers of up to this many bytes go to a thread together with others. */
 const SHORT_BYTES_MAX = 64 * 1024;
-const SHORT = { word: 'short', most: 32 } as const;
+const SHORT = { word: 'short', most: 64 } as const;
 const METHODS = ['none', 'sync', 'data', 'direct', 'auto'] as const;
 const OVERWRITE_METHODS = [...METHODS, 'overwrite'] as const;
 const APPEND_METHODS = ['none', 'sync', 'data', 'auto'] as const;
@@ -274,10 +275,12 @@ function readOperations(caller: Caller): Pick<TransferOperations, 'readAll' | 'r
 }
 
 function writeOperations(caller: Caller): Omit<TransferOperations, 'readAll' | 'readRange' | 'readVector'> {
-  /** Where a write at an offset may go: a file that writes at its end takes no offset. */
-  const writable = (target: unknown): ReturnType<Caller['fileTarget']> => {
+  /** Where a write may go. One at an offset has no place in a file that is written at its end. */
+  const writable = (target: unknown, atOffset: boolean): ReturnType<Caller['fileTarget']> => {
     const file = caller.fileTarget('target', target);
-    if ('file' in file && file.file.appends === true) check.fail('target', 'a file that is written at any offset, opened with openWriteAt or openWriteNew', target);
+    const only = 'file' in file ? file.file.only : undefined;
+    if (only === 'read') throw new InvalidArgumentError('Expected `target` to be open for writing, got a handle from openRead');
+    if (only === 'append' && atOffset) throw new InvalidArgumentError('Expected `target` to be open for writing at any offset, got a handle from openAppend');
     return file;
   };
   const byDefault = (target: unknown): WriteMethod => (typeof target === 'string' ? 'auto' : 'none');
@@ -306,7 +309,7 @@ function writeOperations(caller: Caller): Omit<TransferOperations, 'readAll' | '
       if (method === 'overwrite' && given.atomic === true) check.fail('method', "another one than 'overwrite' for an atomic write", method);
       const bytes = bytesOf('data', data);
       const args = [
-        writable(target), bytes, position('offset', offset), method, check.boolean('direct', given.direct, false),
+        writable(target, true), bytes, position('offset', offset), method, check.boolean('direct', given.direct, false),
         creation(method, given.create, false, given.mode), check.boolean('atomic', given.atomic, false),
       ] as const;
       const answer = await caller.run('writeAt', args, options, { onProgress: callback(given.onProgress), together: together(bytes.length, method) });
@@ -318,7 +321,7 @@ function writeOperations(caller: Caller): Omit<TransferOperations, 'readAll' | '
       check.list('buffers', buffers);
       const method = methodOf(target, given.method);
       const pieces = buffers.map((buffer, index) => bytesOf(`buffers[${index}]`, buffer));
-      const args = [writable(target), pieces, position('offset', offset), method, check.boolean('direct', given.direct, false)] as const;
+      const args = [writable(target, true), pieces, position('offset', offset), method, check.boolean('direct', given.direct, false)] as const;
       const answer = await caller.run('writeVector', args, options, { onProgress: callback(given.onProgress) });
       return { ...answer, ...directOf(target, answer) };
     },
@@ -327,7 +330,7 @@ function writeOperations(caller: Caller): Omit<TransferOperations, 'readAll' | '
       const given: AppendOptions = caller.options(options, ['method', 'create', 'mode', 'onProgress']);
       const method = check.oneOf<WriteMethod>('method', given.method, byDefault(target), APPEND_METHODS);
       const bytes = bytesOf('data', data);
-      const args = [caller.fileTarget('target', target), bytes, method, creation(method, given.create, true, given.mode)] as const;
+      const args = [writable(target, false), bytes, method, creation(method, given.create, true, given.mode)] as const;
       const answer = await caller.run('append', args, options, { onProgress: callback(given.onProgress), together: together(bytes.length, method) });
       return { ...answer, ...directOf(target, answer) };
     },

@@ -40,9 +40,9 @@ export function memoriesOf(views: readonly Uint8Array[]): Memory[] {
   });
 }
 
-/** New memory for a result, aligned; it belongs to whoever gets the result. */
+/** New memory for a result, aligned; it belongs to whoever gets the result. What is not read into it stays as malloc left it. */
 export function newMemory(bytes: number, alignment: number): Memory {
-  const buffer = new ArrayBuffer(bytes + alignment - 1);
+  const { buffer } = Buffer.allocUnsafeSlow(bytes + alignment - 1);
   if (bytes === 0) return { bytes: new Uint8Array(buffer, 0, 0), address: 0 };
   const base = addressOf(new Uint8Array(buffer));
   const address = alignUp(base, alignment);

@@ -110,7 +110,10 @@ function opened(platform: Platform, place: Place, descriptor: number, direct: bo
 
 export const openOperations = {
   openRead({ platform }: OperationContext, place: Place, direct: boolean): Opened {
-    return inFile(place.path, () => opened(platform, place, openRegular(platform, place, { write: false }), direct));
+    return inFile(place.path, () => {
+      const { file, directReason } = opened(platform, place, openRegular(platform, place, { write: false }), direct);
+      return { file: { ...file, only: 'read' }, directReason };
+    });
   },
 
   openWriteNew({ platform }: OperationContext, place: Place, direct: boolean, dsync: boolean, creation: Creation): Opened {
@@ -125,7 +128,7 @@ export const openOperations = {
     return inFile(place.path, () => {
       const { descriptor } = openOrCreate(platform, place, { write: true, append: true, dsync }, creation);
       const directReason = direct ? 'appends begin where the file ends, which need not be aligned' : NOT_ASKED;
-      return { file: { descriptor, path: place.path, directAlignment: undefined, appends: true }, directReason };
+      return { file: { descriptor, path: place.path, directAlignment: undefined, only: 'append' }, directReason };
     });
   },
 

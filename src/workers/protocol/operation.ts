@@ -14,8 +14,8 @@ export interface OpenFile {
   readonly path: string;
   /** Transfers must be aligned to this many bytes, in file and memory. Undefined: they go through the page cache. */
   readonly directAlignment: number | undefined;
-  /** Whatever is written goes to its end (`O_APPEND`): no write at an offset does what it says. */
-  readonly appends?: boolean;
+  /** What it was opened for, where that is not everything: `append` puts whatever is written at the end (`O_APPEND`). */
+  readonly only?: 'read' | 'append';
 }
 
 /** What most operations work on: a name that they open themselves, or something open. */
