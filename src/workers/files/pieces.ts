@@ -47,7 +47,7 @@ export function transferMemory(length: number): NativeMemory {
 
 /** Refuses what is open for appending: nothing can be written at an offset of it. */
 export function requireOffsets(target: Target): void {
-  if (!isOpen(target) || target.appends !== true) return;
+  if (!isOpen(target) || target.only !== 'append') return;
   throw new InvalidArgumentError(`Expected \`target\` to be a file that is written at any offset, got the handle of '${target.path}', which is open for appending`);
 }
 
