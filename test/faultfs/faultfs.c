@@ -194,6 +194,7 @@ static int op_fsync(const char *path, int data_only, struct fuse_file_info *info
 
 static int op_fsyncdir(const char *path, int data_only, struct fuse_file_info *info) {
   (void)data_only, (void)info;
+  if (path == NULL) return -ENOENT;
   const struct fate fate = rules_consult(OP_FSYNCDIR, path);
   if (fate.error != 0) return -fate.error;
   if (fate.lie) return 0;
@@ -257,6 +258,8 @@ static int op_getxattr(const char *path, const char *name, char *value, size_t s
 static void *op_init(struct fuse_conn_info *connection, struct fuse_config *config) {
   connection->max_write = WRITE_BYTES_MAX;
   config->use_ino = 1;
+  /* A file that is removed while it is open is removed, not renamed to be removed later. From then on it has no path. */
+  config->hard_remove = 1;
   config->entry_timeout = config->attr_timeout = config->negative_timeout = 0;
   return NULL;
 }
