@@ -1,0 +1,373 @@
+/**
+ * What file operations do when the disk fails: who calls is told the truth, what was there stays or is wholly replaced, nothing
+ * stays behind, and no sync is ever tried again.
+ *
+ * Each operation of the table is one that works; each of its steps is a call to the disk that may fail. `CASE` runs only those
+ * whose name contains it.
+ */
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { constants } from 'node:os';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { BatchError, IoError, IoScheduler, type BatchKind, type FileHandle, type WriteMethod } from 'tidemark';
+import { memoryDirectory } from '../crash/power-loss/disk.js';
+import { FaultyDirectory, noFaultfs, type Operation as Op, type Rule } from '../faultfs/faultfs.js';
+import { rejected } from '../files/tools.js';
+import { inMountNamespace, skip } from './tools.js';
+
+await inMountNamespace(import.meta.url);
+
+type Errno = 'EIO' | 'ENOSPC' | 'EDQUOT' | 'EROFS' | 'ESTALE' | 'EINTR' | 'EAGAIN';
+/** The files of a directory, by name. */
+type Contents = Readonly<Record<string, string>>;
+
+const OLD = 'what was there before';
+const NEW = 'what is there afterwards, and longer';
+const SOURCE = 'from where it is copied';
+const BEFORE: Contents = { target: OLD, source: SOURCE };
+/** A left-over of a replacement that was killed. */
+const LEFTOVER = '.target.tidemark-2';
+/** A call that only meets passing errors is made once more so often. */
+const RETRIES_MAX = 100;
+/** For `at`: the directory itself. */
+const DIRECTORY = '.';
+
+// ---- the table -----------------------------------------------------------------------------------------------------
+
+/** A call to the disk that an operation makes, and what follows where it fails. */
+interface Step {
+  readonly op: Op;
+  readonly syscall: string;
+  /** The file that the error has to name. Default: `target`. */
+  readonly at?: string;
+  /** Of several calls of the kind, the one after so many. */
+  readonly skip?: number;
+  /** Errors after which it is repeated. */
+  readonly patient?: readonly Errno[];
+  /** The directory afterwards. Default: as before. */
+  readonly left?: Contents;
+  readonly batch?: { readonly kind: BatchKind; readonly step: number; readonly completed: number };
+}
+
+interface Paths {
+  readonly at: (name: string) => string;
+  /** Of `target`, where the operation has `open`. */
+  readonly handle: FileHandle;
+}
+
+interface Operation {
+  readonly what: string;
+  readonly run: (paths: Paths) => Promise<unknown>;
+  readonly steps: readonly Step[];
+  readonly before?: Contents;
+  readonly open?: (path: string) => Promise<FileHandle>;
+  /** The directory when nothing failed. Default: as before. */
+  readonly done?: Contents;
+}
+
+const INTERRUPTED: readonly Errno[] = ['EINTR'];
+const PASSING: readonly Errno[] = ['EINTR', 'EAGAIN'];
+const LASTING: readonly Errno[] = ['EIO', 'ENOSPC', 'EDQUOT', 'EROFS'];
+const READ_ERRORS: readonly Errno[] = ['EIO', 'ESTALE'];
+
+const scheduler = new IoScheduler();
+const { files } = scheduler;
+
+const open: Step = { op: 'open', syscall: 'open', patient: INTERRUPTED };
+const write: Step = { op: 'write', syscall: 'pwrite', patient: PASSING };
+const truncate: Step = { op: 'truncate', syscall: 'ftruncate', patient: INTERRUPTED };
+const read: Step = { op: 'read', syscall: 'pread', patient: PASSING };
+const makeTemporary: Step = { op: 'create', syscall: 'openat2', patient: PASSING };
+const create: Step = { op: 'create', syscall: 'open', patient: INTERRUPTED };
+const rename: Step = { op: 'rename', syscall: 'renameat' };
+
+function syncOf(syscall: 'fdatasync' | 'fsync', left: Contents): Step {
+  return { op: 'fsync', syscall, left };
+}
+
+function directorySync(left: Contents): Step {
+  return { op: 'fsyncdir', syscall: 'fsync', at: DIRECTORY, left };
+}
+
+const replaced: Contents = { ...BEFORE, target: NEW };
+const made: Contents = { ...BEFORE, made: NEW };
+
+const replacing: readonly Operation[] = [
+  {
+    what: 'replaceFile', run: ({ at }) => files.replaceFile(at('target'), NEW), done: replaced,
+    steps: [makeTemporary, write, syncOf('fdatasync', BEFORE), rename, directorySync(replaced)],
+  },
+  {
+    what: 'replaceFile of a new file', run: ({ at }) => files.replaceFile(at('made'), NEW), done: made,
+    steps: [...[makeTemporary, write, syncOf('fdatasync', BEFORE), rename].map((step) => ({ ...step, at: 'made' })), directorySync(made)],
+  },
+  {
+    what: 'replaceFile with metadata', run: ({ at }) => files.replaceFile(at('target'), NEW, { preserve: { times: true } }), done: replaced,
+    steps: [syncOf('fsync', BEFORE)],
+  },
+  {
+    what: 'removeLeftovers', run: ({ at }) => files.removeLeftovers(at(DIRECTORY)), before: { ...BEFORE, [LEFTOVER]: 'half' }, done: BEFORE,
+    steps: [
+      { op: 'unlink', syscall: 'unlinkat', at: LEFTOVER },
+      { ...open, at: LEFTOVER, syscall: 'openat2', patient: PASSING },
+      directorySync(BEFORE),
+    ],
+  },
+];
+
+const inBatch = { ...BEFORE, moving: 'moves', going: 'goes' };
+const [wrote, copied, moved] = [{ ...inBatch, target: NEW }, { ...inBatch, target: NEW, copy: SOURCE }, { target: NEW, source: SOURCE, copy: SOURCE, moved: 'moves', going: 'goes' }];
+const batched: Contents = { target: NEW, source: SOURCE, copy: SOURCE, moved: 'moves' };
+const [first, second] = [{ kind: 'write', step: 0, completed: 0 }, { kind: 'copy', step: 1, completed: 1 }] as const;
+const batches: readonly Operation[] = [{
+  what: 'batch', before: inBatch, done: batched,
+  run: ({ at }) => files.batch().write(at('target'), NEW).copy(at('source'), at('copy')).rename(at('moving'), at('moved')).delete(at('going')).commit(),
+  steps: [
+    { ...makeTemporary, batch: first },
+    { ...write, batch: first },
+    { ...syncOf('fdatasync', inBatch), batch: first },
+    { ...rename, batch: first },
+    { ...open, syscall: 'openat2', patient: PASSING, at: 'source', left: wrote, batch: second },
+    { ...makeTemporary, skip: 1, at: 'copy', left: wrote, batch: second },
+    { ...read, at: 'source', left: wrote, batch: second },
+    { ...write, skip: 1, at: 'copy', left: wrote, batch: second },
+    { ...syncOf('fdatasync', wrote), skip: 1, at: 'copy', batch: second },
+    { ...rename, skip: 1, at: 'copy', left: wrote, batch: second },
+    { ...rename, skip: 2, at: 'moving', left: copied, batch: { kind: 'rename', step: 2, completed: 2 } },
+    { op: 'unlink', syscall: 'unlinkat', at: 'going', left: moved, batch: { kind: 'delete', step: 3, completed: 3 } },
+    { ...directorySync(batched), batch: { kind: 'sync', step: 4, completed: 4 } },
+  ],
+}];
+
+const SYNC_OF_METHOD: Readonly<Record<WriteMethod, 'fdatasync' | 'fsync' | undefined>> = { none: undefined, data: 'fdatasync', sync: 'fsync', auto: 'fdatasync', direct: 'fdatasync' };
+const written: Contents = { ...BEFORE, target: `${OLD.slice(0, 5)}${NEW}` };
+const appended: Contents = { ...BEFORE, target: `${OLD}${NEW}` };
+
+function syncsOf(method: WriteMethod, left: Contents): Step[] {
+  const syscall = SYNC_OF_METHOD[method];
+  return syscall === undefined ? [] : [syncOf(syscall, left)];
+}
+
+/** What a direct write that ends inside a sector leaves before the file gets its length back. */
+const padded = (text: string): string => text.padEnd(4096, '\0');
+
+const writing: readonly Operation[] = [
+  ...(['none', 'data', 'sync', 'auto', 'direct'] as const).flatMap((method): Operation[] => {
+    const direct = method === 'direct';
+    const cut = (text: string): Step[] => (direct ? [{ ...truncate, skip: text === NEW ? 1 : 0, left: { ...BEFORE, target: padded(text) } }] : []);
+    return [
+      {
+        what: `writeAll, ${method}`, run: ({ at }) => files.writeAll(at('target'), NEW, { method }), done: replaced,
+        steps: [open, truncate, { ...write, left: { ...BEFORE, target: '' } }, ...cut(NEW), ...syncsOf(method, replaced)],
+      },
+      {
+        what: `writeAt, ${method}`, open: (path) => files.openWriteAt(path, { direct }), done: written,
+        run: ({ handle }) => files.writeAt(handle, NEW, 5, { method }),
+        steps: [write, ...cut(`${OLD.slice(0, 5)}${NEW}`), ...syncsOf(method, written)],
+      },
+      ...(direct ? [] : [{
+        what: `append, ${method}`, open: (path: string) => files.openAppend(path), done: appended,
+        run: ({ handle }: Paths) => files.append(handle, NEW, { method }),
+        steps: [{ ...write, syscall: 'pwritev2' }, ...syncsOf(method, appended)],
+      }]),
+    ];
+  }),
+  {
+    what: 'writeVector', open: (path) => files.openWriteAt(path), run: ({ handle }) => files.writeVector(handle, [Buffer.from(NEW.slice(0, 7)), Buffer.from(NEW.slice(7))], 5, { method: 'data' }), done: written,
+    steps: [{ ...write, syscall: 'pwritev2' }, syncOf('fdatasync', written)],
+  },
+  {
+    what: 'writeAll of a new file', run: ({ at }) => files.writeAll(at('made'), NEW), done: made,
+    steps: [{ ...create, at: 'made' }, { ...directorySync({ ...BEFORE, made: '' }) }, { ...write, at: 'made', left: { ...BEFORE, made: '' } }, { ...syncOf('fdatasync', made), at: 'made' }],
+  },
+  {
+    what: 'openWriteNew', run: async ({ at }) => (await files.openWriteNew(at('made'))).close(), done: { ...BEFORE, made: '' },
+    steps: [{ ...create, at: 'made' }, directorySync({ ...BEFORE, made: '' })],
+  },
+];
+
+const copy: Contents = { ...BEFORE, copy: SOURCE };
+const overwritten: Contents = { ...BEFORE, target: SOURCE };
+/** The kernel reads and writes on its own, and names neither file. */
+const kernelCopies = { syscall: 'copy_file_range', patient: PASSING } as const;
+
+const copying: readonly Operation[] = [
+  {
+    what: 'copyFile', run: ({ at }) => files.copyFile(at('source'), at('copy')), done: copy,
+    steps: [
+      { ...open, at: 'source' },
+      ...[makeTemporary, { ...read, ...kernelCopies }, { ...write, ...kernelCopies }, syncOf('fsync', BEFORE), { ...rename, syscall: 'renameat2' }].map((step) => ({ ...step, at: 'copy' })),
+      directorySync(copy),
+    ],
+  },
+  {
+    what: 'copyFile over a file, read and written', run: ({ at }) => files.copyFile(at('source'), at('target'), { overwrite: true, method: 'read_write' }), done: overwritten,
+    steps: [{ ...open, at: 'source' }, makeTemporary, { ...read, at: 'source' }, write, syncOf('fsync', BEFORE), rename, directorySync(overwritten)],
+  },
+  {
+    what: 'copyRange', run: ({ at }) => files.copyRange(at('source'), 0, at('target'), 5, 10, { durable: true }), done: { ...BEFORE, target: `${OLD.slice(0, 5)}${SOURCE.slice(0, 10)}${OLD.slice(15)}` },
+    steps: [
+      { ...open, at: 'source' }, { ...open, skip: 1 }, { ...read, ...kernelCopies }, { ...write, ...kernelCopies },
+      syncOf('fdatasync', { ...BEFORE, target: `${OLD.slice(0, 5)}${SOURCE.slice(0, 10)}${OLD.slice(15)}` }),
+    ],
+  },
+];
+
+const renamed: Contents = { target: SOURCE };
+const naming: readonly Operation[] = [
+  { what: 'rename', run: ({ at }) => files.rename(at('source'), at('target')), done: renamed, steps: [{ ...rename, at: 'source' }, directorySync(renamed)] },
+  { what: 'unlink', run: ({ at }) => files.unlink(at('source')), done: { target: OLD }, steps: [{ op: 'unlink', syscall: 'unlinkat', at: 'source' }, directorySync({ target: OLD })] },
+];
+
+const shaping: readonly Operation[] = [
+  {
+    what: 'preallocate', run: ({ at }) => files.preallocate(at('target'), 30, { mode: 'extend', durable: true }), done: { ...BEFORE, target: OLD.padEnd(30, '\0') },
+    steps: [open, { op: 'fallocate', syscall: 'fallocate', patient: INTERRUPTED }, syncOf('fsync', { ...BEFORE, target: OLD.padEnd(30, '\0') })],
+  },
+  {
+    what: 'truncate', run: ({ at }) => files.truncate(at('target'), 4, { durable: true }), done: { ...BEFORE, target: OLD.slice(0, 4) },
+    steps: [open, truncate, syncOf('fsync', { ...BEFORE, target: OLD.slice(0, 4) })],
+  },
+];
+
+const reading: readonly Operation[] = [
+  { what: 'readAll', run: async ({ at }) => assert.is((await files.readAll(at('target'))).data.toString(), OLD), steps: [open, read] },
+  { what: 'readRange', open: (path) => files.openRead(path), run: async ({ handle }) => assert.is((await files.readRange(handle, 5, 3)).data.toString(), OLD.slice(5, 8)), steps: [read] },
+  { what: 'readVector', run: async ({ at }) => assert.is((await files.readVector(at('target'), [3, 4], 0)).data[1]?.toString(), OLD.slice(3, 7)), steps: [open, read] },
+];
+
+const syncing: readonly Operation[] = [
+  { what: 'syncData', run: ({ at }) => files.syncData(at('target')), steps: [open, syncOf('fdatasync', BEFORE)] },
+  { what: 'syncData of a handle', open: (path) => files.openRead(path), run: ({ handle }) => files.syncData(handle), steps: [syncOf('fdatasync', BEFORE)] },
+  { what: 'syncFull', run: ({ at }) => files.syncFull(at('target')), steps: [open, syncOf('fsync', BEFORE)] },
+  { what: 'syncParentDir', run: ({ at }) => files.syncParentDir(at('target')), steps: [directorySync(BEFORE)] },
+];
+
+const table: readonly Operation[] = [...replacing, ...batches, ...writing, ...copying, ...naming, ...shaping, ...reading, ...syncing];
+
+// ---- what has to follow --------------------------------------------------------------------------------------------
+
+const CODES: Readonly<Partial<Record<Errno, string>>> = { ENOSPC: 'TIDEMARK_NO_SPACE', EDQUOT: 'TIDEMARK_NO_SPACE', EROFS: 'TIDEMARK_READ_ONLY' };
+
+function contentsOf(directory: string): Contents {
+  return Object.fromEntries(readdirSync(directory).map((name) => [name, readFileSync(join(directory, name), 'utf8')]));
+}
+
+function sorted(contents: Contents): Contents {
+  return Object.fromEntries(Object.entries(contents).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+function assertMet(error: unknown, step: Pick<Step, 'syscall' | 'batch'>, errno: Errno, path: string): void {
+  if (step.batch !== undefined) {
+    assert.instance(error, BatchError);
+    const { kind, step: index, completed } = error as BatchError;
+    assert.equal({ kind, step: index, completed }, step.batch);
+    assertMet((error as BatchError).cause, { syscall: step.syscall }, errno, path);
+    return;
+  }
+  assert.instance(error, IoError, String(error));
+  const { code, errnoName, syscall, path: named } = error as IoError;
+  assert.equal({ code, errnoName, syscall, path: named }, { code: CODES[errno] ?? 'TIDEMARK_IO', errnoName: errno, syscall: step.syscall, path });
+}
+
+/** A mount of faultfs, and directories in it that nobody else uses. */
+class FaultyFiles {
+  readonly faulty: FaultyDirectory;
+  #directories = 0;
+
+  constructor(faulty: FaultyDirectory) {
+    this.faulty = faulty;
+  }
+
+  /** Answers the directory's name. */
+  directory(before: Contents): string {
+    const name = `case-${String(this.#directories++).padStart(4, '0')}`;
+    const path = join(this.faulty.source, name);
+    mkdirSync(path);
+    for (const [file, content] of Object.entries(before)) writeFileSync(join(path, file), content, { mode: 0o600 });
+    return name;
+  }
+
+  in(directory: string, name: string): string {
+    return join(this.faulty.mount, directory, name);
+  }
+
+  left(directory: string): Contents {
+    return contentsOf(join(this.faulty.source, directory));
+  }
+
+  /** Does an operation under a rule; answers what it rejected with, and what the disk saw. */
+  async run({ run, open: opens, before = BEFORE }: Operation, rule: Omit<Rule, 'path'>): Promise<{ error: unknown; hits: number; asked: number; left: Contents; at: (name: string) => string }> {
+    const directory = this.directory(before);
+    const at = (name: string): string => this.in(directory, name);
+    const handle = await opens?.(at('target'));
+    this.faulty.clear();
+    this.faulty.add({ ...rule, path: directory });
+    const error = await rejected(run({ at, handle: handle as FileHandle }));
+    const [hits = 0] = this.faulty.hits();
+    const asked = this.faulty.counts()[rule.op];
+    this.faulty.clear();
+    await handle?.close();
+    return { error, hits, asked, left: this.left(directory), at };
+  }
+
+  async fails(operation: Operation, step: Step, errno: Errno): Promise<void> {
+    const { before = BEFORE } = operation;
+    const { op, skip = 0, at: named = 'target', left: expected = before, patient = [] } = step;
+    // The kernel reads ahead, and asks again for what that did not get.
+    const once = op !== 'read';
+    const { error, hits, asked, left, at } = await this.run(operation, { op, skip, errno: constants.errno[errno], ...(once && { count: 1 }) });
+    assertMet(error, step, errno, at(named));
+    assert.equal(left, sorted(expected));
+    assert.ok(once ? hits === 1 : hits > 0);
+    if (patient.length === 0) assert.is(asked, skip + 1, 'it is not repeated');
+  }
+
+  async passes(operation: Operation, { op, skip = 0, ...step }: Step, errno: Errno): Promise<void> {
+    const { before = BEFORE, done = before } = operation;
+    const brief = await this.run(operation, { op, skip, errno: constants.errno[errno], count: 3 });
+    assert.is(brief.error, undefined);
+    assert.equal({ hits: brief.hits, left: brief.left }, { hits: 3, left: sorted(done) });
+    const endless = await this.run(operation, { op, skip, errno: constants.errno[errno] });
+    assertMet(endless.error, step, errno, endless.at(step.at ?? 'target'));
+    assert.equal(endless.left, sorted(step.left ?? before));
+    if (op === 'read') assert.ok(endless.hits > RETRIES_MAX);
+    else assert.is(endless.hits, RETRIES_MAX + 1);
+  }
+}
+
+// ---- running it ----------------------------------------------------------------------------------------------------
+
+const test = suite('file operations on a disk that fails');
+const wanted = process.env['CASE'] ?? '';
+
+const reason = noFaultfs();
+if (reason !== undefined) {
+  skip('all file operations on a disk that fails', reason);
+} else {
+  const root = mkdtempSync(join(memoryDirectory('/var/tmp'), 'tidemark-operations-'));
+  process.on('exit', () => {
+    rmSync(root, { recursive: true, force: true });
+  });
+  const faulty = await FaultyDirectory.start(root);
+  test.after(async () => {
+    await scheduler.close();
+    await faulty.stop();
+  });
+  const disk = new FaultyFiles(faulty);
+
+  for (const operation of table) {
+    for (const step of operation.steps) {
+      const { op, at = 'target', patient = [] } = step;
+      const name = `${operation.what}: ${op} of ${at}`;
+      if (!name.includes(wanted)) continue;
+      for (const errno of [...(op === 'read' ? READ_ERRORS : LASTING), ...PASSING.filter((passing) => !patient.includes(passing))]) {
+        test(`${name} fails with ${errno}`, () => disk.fails(operation, step, errno));
+      }
+      for (const errno of patient) test(`${name}, met by ${errno}, is repeated, with a bound`, () => disk.passes(operation, step, errno));
+    }
+  }
+}
+
+test.run();
