@@ -30,6 +30,8 @@ const BEFORE: Contents = { target: OLD, source: SOURCE };
 const LEFTOVER = '.target.tidemark-2';
 /** A call that only meets passing errors is made once more so often. */
 const RETRIES_MAX = 100;
+/** What a short write takes. */
+const SHORT = 5;
 /** For `at`: the directory itself. */
 const DIRECTORY = '.';
 
@@ -47,6 +49,10 @@ interface Step {
   readonly patient?: readonly Errno[];
   /** The directory afterwards. Default: as before. */
   readonly left?: Contents;
+  /** The directory when a write has put {@link SHORT} bytes into the file and what is left of it fails. Default: as before. */
+  readonly begun?: Contents;
+  /** A short write of this kind is an error already: FUSE says so of direct writes. */
+  readonly whole?: boolean;
   readonly batch?: { readonly kind: BatchKind; readonly step: number; readonly completed: number };
 }
 
@@ -142,6 +148,7 @@ const batches: readonly Operation[] = [{
 
 const SYNC_OF_METHOD: Readonly<Record<WriteMethod, 'fdatasync' | 'fsync' | undefined>> = { none: undefined, data: 'fdatasync', sync: 'fsync', auto: 'fdatasync', direct: 'fdatasync' };
 const written: Contents = { ...BEFORE, target: `${OLD.slice(0, 5)}${NEW}` };
+const partlyWritten: Contents = { ...BEFORE, target: `${OLD.slice(0, 5)}${NEW.slice(0, SHORT)}${OLD.slice(5 + SHORT)}` };
 const appended: Contents = { ...BEFORE, target: `${OLD}${NEW}` };
 
 function syncsOf(method: WriteMethod, left: Contents): Step[] {
@@ -159,27 +166,27 @@ const writing: readonly Operation[] = [
     return [
       {
         what: `writeAll, ${method}`, run: ({ at }) => files.writeAll(at('target'), NEW, { method }), done: replaced,
-        steps: [open, truncate, { ...write, left: { ...BEFORE, target: '' } }, ...cut(NEW), ...syncsOf(method, replaced)],
+        steps: [open, truncate, { ...write, left: { ...BEFORE, target: '' }, begun: { ...BEFORE, target: NEW.slice(0, SHORT) }, whole: direct }, ...cut(NEW), ...syncsOf(method, replaced)],
       },
       {
         what: `writeAt, ${method}`, open: (path) => files.openWriteAt(path, { direct }), done: written,
         run: ({ handle }) => files.writeAt(handle, NEW, 5, { method }),
-        steps: [write, ...cut(`${OLD.slice(0, 5)}${NEW}`), ...syncsOf(method, written)],
+        steps: [{ ...write, begun: partlyWritten, whole: direct }, ...cut(`${OLD.slice(0, 5)}${NEW}`), ...syncsOf(method, written)],
       },
       ...(direct ? [] : [{
         what: `append, ${method}`, open: (path: string) => files.openAppend(path), done: appended,
         run: ({ handle }: Paths) => files.append(handle, NEW, { method }),
-        steps: [{ ...write, syscall: 'pwritev2' }, ...syncsOf(method, appended)],
+        steps: [{ ...write, syscall: 'pwritev2', begun: { ...BEFORE, target: `${OLD}${NEW.slice(0, SHORT)}` } }, ...syncsOf(method, appended)],
       }]),
     ];
   }),
   {
     what: 'writeVector', open: (path) => files.openWriteAt(path), run: ({ handle }) => files.writeVector(handle, [Buffer.from(NEW.slice(0, 7)), Buffer.from(NEW.slice(7))], 5, { method: 'data' }), done: written,
-    steps: [{ ...write, syscall: 'pwritev2' }, syncOf('fdatasync', written)],
+    steps: [{ ...write, syscall: 'pwritev2', begun: partlyWritten }, syncOf('fdatasync', written)],
   },
   {
     what: 'writeAll of a new file', run: ({ at }) => files.writeAll(at('made'), NEW), done: made,
-    steps: [{ ...create, at: 'made' }, { ...directorySync({ ...BEFORE, made: '' }) }, { ...write, at: 'made', left: { ...BEFORE, made: '' } }, { ...syncOf('fdatasync', made), at: 'made' }],
+    steps: [{ ...create, at: 'made' }, { ...directorySync({ ...BEFORE, made: '' }) }, { ...write, at: 'made', left: { ...BEFORE, made: '' }, begun: { ...BEFORE, made: NEW.slice(0, SHORT) } }, { ...syncOf('fdatasync', made), at: 'made' }],
   },
   {
     what: 'openWriteNew', run: async ({ at }) => (await files.openWriteNew(at('made'))).close(), done: { ...BEFORE, made: '' },
@@ -208,7 +215,7 @@ const copying: readonly Operation[] = [
   {
     what: 'copyRange', run: ({ at }) => files.copyRange(at('source'), 0, at('target'), 5, 10, { durable: true }), done: { ...BEFORE, target: `${OLD.slice(0, 5)}${SOURCE.slice(0, 10)}${OLD.slice(15)}` },
     steps: [
-      { ...open, at: 'source' }, { ...open, skip: 1 }, { ...read, ...kernelCopies }, { ...write, ...kernelCopies },
+      { ...open, at: 'source' }, { ...open, skip: 1 }, { ...read, ...kernelCopies }, { ...write, ...kernelCopies, begun: { ...BEFORE, target: `${OLD.slice(0, 5)}${SOURCE.slice(0, SHORT)}${OLD.slice(5 + SHORT)}` } },
       syncOf('fdatasync', { ...BEFORE, target: `${OLD.slice(0, 5)}${SOURCE.slice(0, 10)}${OLD.slice(15)}` }),
     ],
   },
@@ -298,12 +305,12 @@ class FaultyFiles {
   }
 
   /** Does an operation under a rule; answers what it rejected with, and what the disk saw. */
-  async run({ run, open: opens, before = BEFORE }: Operation, rule: Omit<Rule, 'path'>): Promise<{ error: unknown; hits: number; asked: number; left: Contents; at: (name: string) => string }> {
+  async run({ run, open: opens, before = BEFORE }: Operation, rule: Omit<Rule, 'path'>, ...more: readonly Omit<Rule, 'path'>[]): Promise<{ error: unknown; hits: number; asked: number; left: Contents; at: (name: string) => string }> {
     const directory = this.directory(before);
     const at = (name: string): string => this.in(directory, name);
     const handle = await opens?.(at('target'));
     this.faulty.clear();
-    this.faulty.add({ ...rule, path: directory });
+    for (const each of [rule, ...more]) this.faulty.add({ ...each, path: directory });
     const error = await rejected(run({ at, handle: handle as FileHandle }));
     const [hits = 0] = this.faulty.hits();
     const asked = this.faulty.counts()[rule.op];
@@ -335,6 +342,21 @@ class FaultyFiles {
     if (op === 'read') assert.ok(endless.hits > RETRIES_MAX);
     else assert.is(endless.hits, RETRIES_MAX + 1);
   }
+
+  /** `write`: of the operation. */
+  async writesInPieces(operation: Operation, step: Step): Promise<void> {
+    const { before = BEFORE, done = before } = operation;
+    const { skip = 0, left = before, begun = left, at: named = 'target' } = step;
+    const pieces = await this.run(operation, { op: 'write', short: SHORT, skip, count: 4 });
+    assert.is(pieces.error, undefined);
+    assert.ok(pieces.hits > 1);
+    assert.equal(pieces.left, sorted(done));
+    const half = await this.run(operation, { op: 'write', short: SHORT, skip, count: 1 }, { op: 'write', errno: constants.errno.ENOSPC, skip: skip + 1 });
+    // Before its file is in place nobody is told how far it came, and what the kernel copied by itself it had told before.
+    if (step.syscall !== 'copy_file_range' && step.begun !== undefined) assert.is((half.error as IoError).bytesDone, SHORT);
+    assertMet(half.error, step, 'ENOSPC', half.at(named));
+    assert.equal(half.left, sorted(begun));
+  }
 }
 
 // ---- running it ----------------------------------------------------------------------------------------------------
@@ -365,6 +387,7 @@ if (reason !== undefined) {
       for (const errno of [...(op === 'read' ? READ_ERRORS : LASTING), ...PASSING.filter((passing) => !patient.includes(passing))]) {
         test(`${name} fails with ${errno}`, () => disk.fails(operation, step, errno));
       }
+      if (op === 'write' && step.whole !== true) test(`${name}, in pieces`, () => disk.writesInPieces(operation, step));
       for (const errno of patient) test(`${name}, met by ${errno}, is repeated, with a bound`, () => disk.passes(operation, step, errno));
     }
   }
