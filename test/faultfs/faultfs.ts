@@ -64,6 +64,7 @@ export class FaultyDirectory {
   #said = '';
   readonly #kill = (): void => {
     this.#process.kill('SIGKILL');
+    spawnSync('umount', ['-l', this.mount]);
   };
 
   private constructor(process_: ChildProcess, source: string, mount: string) {
@@ -72,8 +73,8 @@ export class FaultyDirectory {
     this.mount = mount;
     this.control = join(mount, '.control');
     process_.stderr?.on('data', (chunk: Buffer) => (this.#said += chunk.toString()));
-    // It belongs to the mount namespace, which would live as long as it does.
-    process.on('exit', this.#kill);
+    // It belongs to the mount namespace, which would live as long as it does. Before the handlers that remove directories: those fail at a mount.
+    process.prependListener('exit', this.#kill);
   }
 
   /** Mounts it below `directory`, in the mount namespace of this process. `logged`: every write to that file goes to the log. */
