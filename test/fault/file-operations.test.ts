@@ -5,16 +5,17 @@
  * Each operation of the table is one that works; each of its steps is a call to the disk that may fail. `CASE` runs only those
  * whose name contains it.
  */
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { BatchError, IoError, IoScheduler, type BatchKind, type FileHandle, type WriteMethod } from 'tidemark';
+import { BatchError, IoError, IoScheduler, type BatchKind, type FileHandle, type OperationError, type WriteMethod } from 'tidemark';
 import { memoryDirectory } from '../crash/power-loss/disk.js';
 import { FaultyDirectory, noFaultfs, type Operation as Op, type Rule } from '../faultfs/faultfs.js';
 import { rejected } from '../files/tools.js';
-import { inMountNamespace, skip } from './tools.js';
+import { temporaryDirectory } from '../support.js';
+import { inMountNamespace, latestTick, skip, TICK_MS, until } from './tools.js';
 
 await inMountNamespace(import.meta.url);
 
@@ -359,6 +360,163 @@ class FaultyFiles {
   }
 }
 
+// ---- replacements that are done together -----------------------------------------------------------------------------
+
+/** Two directories, so many files in each; enough for the syncs of their contents to go through a ring. */
+const IN_EACH = 5;
+const ILL = 'file-2';
+
+interface Together {
+  readonly step: Step;
+  /** What the rule is about: one file, or a directory. */
+  readonly path: (directory: string) => string;
+  /** All in the directory fail, and not only {@link ILL}. */
+  readonly all: boolean;
+}
+
+const one = (directory: string): string => `${directory}/.${ILL}.`;
+const together: readonly Together[] = [
+  ...[makeTemporary, write, syncOf('fdatasync', {}), rename].map((step) => ({ step: { ...step, at: ILL }, path: one, all: false })),
+  { step: directorySync({}), path: (directory) => directory, all: true },
+];
+
+async function replaceTogether(disk: FaultyFiles, { step, path, all }: Together): Promise<void> {
+  const single = new IoScheduler({ fileWorkers: 1 });
+  const names = Array.from({ length: IN_EACH }, (_, i) => `file-${i}`);
+  const directories = [disk.directory({ [ILL]: OLD }), disk.directory({ [ILL]: OLD })] as const;
+  const { faulty } = disk;
+  // Its thread starts now: what is called while it does would wait, and go together in any case.
+  await single.files.syncParentDir(disk.in(directories[0], ILL));
+  faulty.clear();
+  faulty.add({ op: step.op, path: path(directories[0]), errno: constants.errno.EIO, count: 1 });
+  const outcomes = await Promise.all(directories.flatMap((directory) => names.map(async (name) => {
+    const result = single.files.replaceFile(disk.in(directory, name), NEW);
+    return { directory, name, error: await rejected(result), sync: await result.then(({ contentSync }) => contentSync, () => undefined) };
+  })));
+  const [[hits], { fsync, fsyncdir }] = [faulty.hits(), faulty.counts()];
+  faulty.clear();
+  await single.close();
+  const reached = step.op === 'create' || step.op === 'write' ? 2 * IN_EACH - 1 : 2 * IN_EACH;
+  assert.equal({ hits, fsync, fsyncdir }, { hits: 1, fsync: reached, fsyncdir: 2 }, 'each content is synced once, each directory once');
+  for (const { directory, name, error, sync } of outcomes) {
+    if (directory === directories[0] && (all || name === ILL)) assertMet(error, step, 'EIO', disk.in(directory, all ? DIRECTORY : name));
+    else assert.equal({ error, sync }, { error: undefined, sync: 'IORING_OP_FSYNC' });
+  }
+  const allNew = Object.fromEntries(names.map((name) => [name, NEW]));
+  assert.equal(directories.map((directory) => disk.left(directory)), [all ? allNew : { ...allNew, [ILL]: OLD }, allNew]);
+}
+
+// ---- a disk that holds what it was given -----------------------------------------------------------------------------
+
+const HOLD_MS = 300;
+const TIMEOUT_MS = 50;
+const LATENESS_MS_MAX = 250;
+const BOUND_MS = 10_000;
+/** Let be, with a timeout, called off. */
+const ways = ['plain', 'timed', 'called'] as const;
+type Way = (typeof ways)[number];
+
+/** Descriptors of this process that lead into the mount. */
+function openBelow(mount: string): string[] {
+  return readdirSync('/proc/self/fd').flatMap((descriptor) => {
+    try {
+      return [readlinkSync(`/proc/self/fd/${descriptor}`)];
+    } catch {
+      // It was open for the listing itself.
+      return [];
+    }
+  }).filter((path) => path.startsWith(mount));
+}
+
+/**
+ * Three replacements have all threads that normal operations may have, three more wait: of each three one is let be, one has a
+ * timeout, one is called off.
+ */
+async function hold(disk: FaultyFiles, op: Op): Promise<void> {
+  const own = new IoScheduler({ fileWorkers: 4 });
+  const elsewhere = join(temporaryDirectory(), 'elsewhere');
+  // Each in a directory of its own, for the kernel makes and renames one name at a time in each.
+  const directoryOf = new Map(ways.map((way) => [way, disk.directory({ target: OLD })]));
+  const target = (way: Way): string => disk.in(directoryOf.get(way) ?? '', 'target');
+  const { faulty } = disk;
+  // Its threads start now: that takes longer than the timeout.
+  await Promise.all(ways.map(() => own.files.syncParentDir(elsewhere)));
+  faulty.clear();
+  faulty.add({ op, path: 'case-', hold: 1 });
+  const called = new AbortController();
+  const settled: string[] = [];
+  const watched = async (what: string, promise: Promise<unknown>): Promise<unknown> => {
+    const error = await rejected(promise);
+    settled.push(what);
+    return error;
+  };
+  const optionsOf = { plain: {}, timed: { timeoutMs: TIMEOUT_MS }, called: { signal: called.signal } } as const;
+  const running = ways.map((way) => watched(`running, ${way}`, own.files.replaceFile(target(way), NEW, optionsOf[way])));
+  await until('what the disk holds', BOUND_MS, () => (faulty.hits()[0] ?? 0) === running.length);
+  const waiting = ways.map((way) => watched(`waiting, ${way}`, own.files.readAll(target('plain'), optionsOf[way])));
+
+  const ticks = latestTick(HOLD_MS);
+  await own.files.replaceFile(elsewhere, NEW, { lane: 'urgent' });
+  assert.is(readFileSync(elsewhere, 'utf8'), NEW, 'another disk goes on');
+  called.abort(new Error('no more'));
+  const { latestMs, ticks: count } = await ticks;
+  assert.ok(latestMs < LATENESS_MS_MAX, `a tick came ${latestMs} ms late`);
+  assert.ok(count > HOLD_MS / TICK_MS / 4, `${count} ticks`);
+  // What runs and is called off answers when its thread does: then nothing of it goes on.
+  assert.equal(settled.sort(), ['running, timed', 'waiting, called', 'waiting, timed']);
+  const closing = own.close().then(() => settled.push('closed'));
+  await new Promise(setImmediate);
+  assert.is(settled.includes('closed'), false);
+
+  faulty.clear();
+  await closing;
+  const [ran, waited] = [await Promise.all(running), await Promise.all(waiting)];
+  assert.equal([ran[0], waited[0]], [undefined, undefined]);
+  assert.equal([ran[1], waited[1]].map((error) => [(error as OperationError).code, (error as OperationError).begun]), [['TIDEMARK_TIMEOUT', true], ['TIDEMARK_TIMEOUT', false]]);
+  assert.is((waited[2] as Error).message, 'no more');
+  // Whoever was called off before the rename has changed nothing.
+  const before = ['create', 'write', 'fsync'].includes(op);
+  assert.is((ran[2] as Error | undefined)?.message, before ? 'no more' : undefined);
+  const content = { plain: NEW, timed: before ? OLD : NEW, called: before ? OLD : NEW };
+  for (const way of ways) assert.equal(disk.left(directoryOf.get(way) ?? ''), { target: content[way] });
+  assert.equal(openBelow(faulty.mount), []);
+}
+
+// ---- nothing stays behind --------------------------------------------------------------------------------------------
+
+const FAILURES = 1000;
+const AT_A_TIME = 8;
+/** One of each kind. */
+const KINDS = ['replaceFile', 'removeLeftovers', 'batch', 'writeAll, sync', 'writeAt, direct', 'append, data', 'copyFile', 'copyRange', 'rename', 'unlink', 'preallocate', 'readAll', 'syncData', 'syncParentDir', 'openWriteNew'];
+
+function held(): { descriptors: number; threads: number } {
+  return { descriptors: readdirSync('/proc/self/fd').length, threads: readdirSync('/proc/self/task').length };
+}
+
+/** Fails so often, at each of its steps in turn; without a file of its own for each, since nothing is looked at. */
+async function failAgainAndAgain(disk: FaultyFiles, operation: Operation, count: number): Promise<void> {
+  const steps = operation.steps.filter(({ skip = 0 }) => skip === 0);
+  for (const { op } of steps) {
+    disk.faulty.clear();
+    disk.faulty.add({ op, path: 'case-', errno: constants.errno.EIO });
+    let left = Math.ceil(count / steps.length);
+    await Promise.all(Array.from({ length: AT_A_TIME }, async () => {
+      while (left-- > 0) await failOnce(disk, operation);
+    }));
+  }
+  disk.faulty.clear();
+}
+
+async function failOnce(disk: FaultyFiles, { run, open: opens, before = BEFORE }: Operation): Promise<void> {
+  const directory = disk.directory(before);
+  const at = (name: string): string => disk.in(directory, name);
+  const handle = await opens?.(at('target'));
+  const error = await rejected(run({ at, handle: handle as FileHandle }));
+  await handle?.close();
+  assert.is(((error instanceof BatchError ? error.cause : error) as IoError).errnoName, 'EIO', String(error));
+  rmSync(join(disk.faulty.source, directory), { recursive: true });
+}
+
 // ---- running it ----------------------------------------------------------------------------------------------------
 
 const test = suite('file operations on a disk that fails');
@@ -390,6 +548,31 @@ if (reason !== undefined) {
       if (op === 'write' && step.whole !== true) test(`${name}, in pieces`, () => disk.writesInPieces(operation, step));
       for (const errno of patient) test(`${name}, met by ${errno}, is repeated, with a bound`, () => disk.passes(operation, step, errno));
     }
+  }
+
+  for (const one_ of together) test(`replacements together: ${one_.step.op} of ${one_.all ? 'a directory' : 'one of them'} fails`, () => replaceTogether(disk, one_));
+
+  for (const op of ['create', 'write', 'fsync', 'rename', 'fsyncdir'] as const) test(`the disk holds each ${op}`, () => hold(disk, op));
+
+  test('a file that is opened when nobody waits for it any more is closed', async () => {
+    const directory = disk.directory(BEFORE);
+    faulty.clear();
+    faulty.add({ op: 'open', path: directory, hold: 1 });
+    const error = await rejected(files.openRead(disk.in(directory, 'target'), { timeoutMs: TIMEOUT_MS }));
+    assert.is((error as OperationError).begun, true);
+    faulty.clear();
+    // Its thread lets go of it after that, and closes it then.
+    await until('the end of the descriptor', BOUND_MS, () => openBelow(faulty.mount).length === 0);
+  });
+
+  for (const operation of table.filter(({ what }) => KINDS.includes(what))) {
+    test(`nothing stays open: ${operation.what}`, async () => {
+      await failAgainAndAgain(disk, operation, 4 * AT_A_TIME);
+      const before = held();
+      await failAgainAndAgain(disk, operation, FAILURES);
+      assert.equal(held(), before);
+      assert.equal(openBelow(faulty.mount), []);
+    });
   }
 }
 
