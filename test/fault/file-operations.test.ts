@@ -11,11 +11,11 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { BatchError, IoError, IoScheduler, type BatchKind, type FileHandle, type OperationError, type WriteMethod } from 'tidemark';
-import { memoryDirectory } from '../crash/power-loss/disk.js';
+import { LoggedDisk, memoryDirectory, mountCopy, noFilesystem, run, unmount, type FilesystemName } from '../crash/power-loss/disk.js';
 import { FaultyDirectory, noFaultfs, type Operation as Op, type Rule } from '../faultfs/faultfs.js';
 import { rejected } from '../files/tools.js';
 import { temporaryDirectory } from '../support.js';
-import { inMountNamespace, latestTick, skip, TICK_MS, until } from './tools.js';
+import { inMountNamespace, latestTick, noLoopDevices, skip, TICK_MS, until } from './tools.js';
 
 await inMountNamespace(import.meta.url);
 
@@ -259,7 +259,7 @@ const table: readonly Operation[] = [...replacing, ...batches, ...writing, ...co
 const CODES: Readonly<Partial<Record<Errno, string>>> = { ENOSPC: 'TIDEMARK_NO_SPACE', EDQUOT: 'TIDEMARK_NO_SPACE', EROFS: 'TIDEMARK_READ_ONLY' };
 
 function contentsOf(directory: string): Contents {
-  return Object.fromEntries(readdirSync(directory).map((name) => [name, readFileSync(join(directory, name), 'utf8')]));
+  return Object.fromEntries(readdirSync(directory, { withFileTypes: true }).filter((entry) => entry.isFile()).map(({ name }) => [name, readFileSync(join(directory, name), 'utf8')]));
 }
 
 function sorted(contents: Contents): Contents {
@@ -438,6 +438,7 @@ async function hold(disk: FaultyFiles, op: Op): Promise<void> {
   // Each in a directory of its own, for the kernel makes and renames one name at a time in each.
   const directoryOf = new Map(ways.map((way) => [way, disk.directory({ target: OLD })]));
   const target = (way: Way): string => disk.in(directoryOf.get(way) ?? '', 'target');
+  const unchanged = disk.in(disk.directory(BEFORE), 'source');
   const { faulty } = disk;
   // Its threads start now: that takes longer than the timeout.
   await Promise.all(ways.map(() => own.files.syncParentDir(elsewhere)));
@@ -453,7 +454,7 @@ async function hold(disk: FaultyFiles, op: Op): Promise<void> {
   const optionsOf = { plain: {}, timed: { timeoutMs: TIMEOUT_MS }, called: { signal: called.signal } } as const;
   const running = ways.map((way) => watched(`running, ${way}`, own.files.replaceFile(target(way), NEW, optionsOf[way])));
   await until('what the disk holds', BOUND_MS, () => (faulty.hits()[0] ?? 0) === running.length);
-  const waiting = ways.map((way) => watched(`waiting, ${way}`, own.files.readAll(target('plain'), optionsOf[way])));
+  const waiting = ways.map((way) => watched(`waiting, ${way}`, own.files.readAll(unchanged, optionsOf[way])));
 
   const ticks = latestTick(HOLD_MS);
   await own.files.replaceFile(elsewhere, NEW, { lane: 'urgent' });
@@ -482,12 +483,59 @@ async function hold(disk: FaultyFiles, op: Op): Promise<void> {
   assert.equal(openBelow(faulty.mount), []);
 }
 
+// ---- a device that fails under a filesystem --------------------------------------------------------------------------
+
+interface OnDevice {
+  readonly filesystem: FilesystemName;
+  readonly op: 'write' | 'fsync';
+  /** The first one that fails; no other does. */
+  readonly skip: number;
+  readonly operation: 'replaceFile' | 'writeAt';
+}
+
+/** Each filesystem syncs in its own way: which of its writes and flushes an operation depends on is found by failing one after the other. */
+const onDevice: readonly OnDevice[] = (['ext4', 'xfs'] as const).flatMap((filesystem) => [
+  ...[0, 1, 2].map((skip): OnDevice => ({ filesystem, op: 'fsync', skip, operation: 'replaceFile' })),
+  { filesystem, op: 'write', skip: 0, operation: 'replaceFile' },
+  { filesystem, op: 'write', skip: 0, operation: 'writeAt' },
+]);
+const DISKS_AT_A_TIME = 4;
+
+async function failDevice({ filesystem, op, skip: skipped, operation }: OnDevice, directory: string): Promise<void> {
+  const disk = await LoggedDisk.make(directory, { filesystem });
+  if (filesystem === 'ext4') await run('mount', '-o', 'remount,noinit_itable', disk.mount);
+  const target = join(disk.mount, 'target');
+  writeFileSync(target, OLD, { mode: 0o600 });
+  await run('sync', '-f', disk.mount);
+  writeFileSync(disk.control, `rule op=${op} path=/disk errno=${constants.errno.EIO} skip=${skipped} count=1\n`);
+  const error = await rejected(operation === 'replaceFile' ? files.replaceFile(target, NEW) : files.writeAt(target, NEW, 0)) as IoError | undefined;
+  const hit = /^rule 0 1$/m.test(readFileSync(disk.control, 'utf8'));
+  await disk.finish();
+  assert.ok(hit || error === undefined);
+  if (skipped === 0) assert.ok(error !== undefined, 'what comes first is needed');
+  const inDirectory = error?.path === disk.mount;
+  if (error !== undefined) assertMet(error, { syscall: operation === 'writeAt' ? 'pwritev2' : inDirectory ? 'fsync' : 'fdatasync' }, 'EIO', inDirectory ? disk.mount : target);
+
+  const mended = join(directory, 'mended');
+  mkdirSync(mended);
+  await mountCopy(filesystem, join(directory, 'source', 'disk'), mended);
+  try {
+    // A filesystem that had to give up could remove nothing any more.
+    await files.removeLeftovers(mended);
+    const { target: content, ...others } = contentsOf(mended);
+    assert.equal(others, {});
+    if (operation === 'replaceFile') assert.ok(content === NEW ? error === undefined || inDirectory : content === OLD && error !== undefined, `'${content}' after ${String(error)}`);
+  } finally {
+    await unmount(mended);
+  }
+}
+
 // ---- nothing stays behind --------------------------------------------------------------------------------------------
 
 const FAILURES = 1000;
 const AT_A_TIME = 8;
 /** One of each kind. */
-const KINDS = ['replaceFile', 'removeLeftovers', 'batch', 'writeAll, sync', 'writeAt, direct', 'append, data', 'copyFile', 'copyRange', 'rename', 'unlink', 'preallocate', 'readAll', 'syncData', 'syncParentDir', 'openWriteNew'];
+const KINDS = ['replaceFile', 'removeLeftovers', 'batch', 'writeAll, direct', 'append, data', 'copyFile', 'copyRange', 'rename', 'preallocate', 'readAll', 'syncData', 'openWriteNew'];
 
 function held(): { descriptors: number; threads: number } {
   return { descriptors: readdirSync('/proc/self/fd').length, threads: readdirSync('/proc/self/task').length };
@@ -530,31 +578,33 @@ if (reason !== undefined) {
   process.on('exit', () => {
     rmSync(root, { recursive: true, force: true });
   });
-  const faulty = await FaultyDirectory.start(root);
+  const faulty = await FaultyDirectory.start(root, { removeOpen: true });
   test.after(async () => {
     await scheduler.close();
     await faulty.stop();
   });
   const disk = new FaultyFiles(faulty);
+  const add = (name: string, what: () => Promise<void>): void => {
+    if (name.includes(wanted)) test(name, what);
+  };
 
   for (const operation of table) {
     for (const step of operation.steps) {
       const { op, at = 'target', patient = [] } = step;
       const name = `${operation.what}: ${op} of ${at}`;
-      if (!name.includes(wanted)) continue;
       for (const errno of [...(op === 'read' ? READ_ERRORS : LASTING), ...PASSING.filter((passing) => !patient.includes(passing))]) {
-        test(`${name} fails with ${errno}`, () => disk.fails(operation, step, errno));
+        add(`${name} fails with ${errno}`, () => disk.fails(operation, step, errno));
       }
-      if (op === 'write' && step.whole !== true) test(`${name}, in pieces`, () => disk.writesInPieces(operation, step));
-      for (const errno of patient) test(`${name}, met by ${errno}, is repeated, with a bound`, () => disk.passes(operation, step, errno));
+      if (op === 'write' && step.whole !== true) add(`${name}, in pieces`, () => disk.writesInPieces(operation, step));
+      for (const errno of patient) add(`${name}, met by ${errno}, is repeated, with a bound`, () => disk.passes(operation, step, errno));
     }
   }
 
-  for (const one_ of together) test(`replacements together: ${one_.step.op} of ${one_.all ? 'a directory' : 'one of them'} fails`, () => replaceTogether(disk, one_));
+  for (const one_ of together) add(`replacements together: ${one_.step.op} of ${one_.all ? 'a directory' : 'one of them'} fails`, () => replaceTogether(disk, one_));
 
-  for (const op of ['create', 'write', 'fsync', 'rename', 'fsyncdir'] as const) test(`the disk holds each ${op}`, () => hold(disk, op));
+  for (const op of ['create', 'write', 'fsync', 'rename', 'fsyncdir'] as const) add(`the disk holds each ${op}`, () => hold(disk, op));
 
-  test('a file that is opened when nobody waits for it any more is closed', async () => {
+  add('a file that is opened when nobody waits for it any more is closed', async () => {
     const directory = disk.directory(BEFORE);
     faulty.clear();
     faulty.add({ op: 'open', path: directory, hold: 1 });
@@ -565,8 +615,22 @@ if (reason !== undefined) {
     await until('the end of the descriptor', BOUND_MS, () => openBelow(faulty.mount).length === 0);
   });
 
+  add('a device fails once under a filesystem', async () => {
+    const missing = noLoopDevices();
+    if (missing !== undefined) skip('errors of a device', missing);
+    const left = missing === undefined ? onDevice.filter(({ filesystem }) => noFilesystem(filesystem) === undefined) : [];
+    await Promise.all(Array.from({ length: DISKS_AT_A_TIME }, async () => {
+      for (let next = left.shift(); next !== undefined; next = left.shift()) {
+        const name = Object.values(next).join('-');
+        await failDevice(next, join(root, name)).catch((error: unknown) => {
+          throw new Error(`${name}: ${String(error)}`, { cause: error });
+        });
+      }
+    }));
+  });
+
   for (const operation of table.filter(({ what }) => KINDS.includes(what))) {
-    test(`nothing stays open: ${operation.what}`, async () => {
+    add(`nothing stays open: ${operation.what}`, async () => {
       await failAgainAndAgain(disk, operation, 4 * AT_A_TIME);
       const before = held();
       await failAgainAndAgain(disk, operation, FAILURES);

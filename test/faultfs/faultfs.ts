@@ -77,12 +77,15 @@ export class FaultyDirectory {
     process.prependListener('exit', this.#kill);
   }
 
-  /** Mounts it below `directory`, in the mount namespace of this process. `logged`: every write to that file goes to the log. */
-  static async start(directory: string, logged?: { readonly log: string; readonly image: string }): Promise<FaultyDirectory> {
+  /**
+   * Mounts it below `directory`, in the mount namespace of this process. `logged`: every write to that file goes to the log.
+   * `removeOpen`: files that are open are removed at once, and not renamed first.
+   */
+  static async start(directory: string, { logged, removeOpen = false }: { readonly logged?: { readonly log: string; readonly image: string }; readonly removeOpen?: boolean } = {}): Promise<FaultyDirectory> {
     const source = join(directory, 'source');
     const mount = join(directory, 'mount');
     for (const path of [source, mount]) mkdirSync(path, { recursive: true });
-    const words = [source, mount, ...(logged === undefined ? [] : [logged.log, logged.image])];
+    const words = [...(removeOpen ? ['--remove-open'] : []), source, mount, ...(logged === undefined ? [] : [logged.log, logged.image])];
     const process_ = spawn(program(), words, { stdio: ['ignore', 'ignore', 'pipe'] });
     const faulty = new FaultyDirectory(process_, source, mount);
     await until('the mount of faultfs', START_BOUND_MS, () => {
