@@ -187,7 +187,8 @@ const opening: readonly Case[] = [
     what: `a first segment fails at ${op}`, layout: 'segments', stage: 'open', rules: [fails(op, 'ENOSPC', { count: 1 })], expected: { refused: { errno: 'ENOSPC', syscall } },
   })),
   // One that exists.
-  ...(['EIO', 'ESTALE', 'EINTR'] as const).map((errno): Case => ({ what: `recovery cannot read: ${errno}`, history: 'closed', stage: 'open', rules: [fails('read', errno)], expected: { refused: { errno, syscall: 'read' } } })),
+  ...(['EIO', 'ESTALE', 'EINTR'] as const).map((errno): Case => ({ what: `recovery cannot read: ${errno}`, history: 'closed', stage: 'open', rules: [fails('read', errno)], expected: { refused: { errno, syscall: 'pread' } } })),
+  ...PASSING_ERRORS.map((errno): Case => ({ what: `recovery reads after ${errno}`, history: 'closed', stage: 'open', rules: [fails('read', errno, { count: 3 })], expected: KEPT })),
   { what: 'recovery cannot open', history: 'closed', stage: 'open', rules: [fails('open', 'EIO', { count: 1 })], expected: { refused: { errno: 'EIO', syscall: 'open' } } },
   { what: 'opening is interrupted twice', history: 'crashed', stage: 'open', rules: [fails('open', 'EINTR', { count: 2 })], expected: KEPT },
   ...(['crashed', 'torn'] as const).flatMap((history): Case[] => [

@@ -39,7 +39,7 @@ int device_log_open(const char *log, const char *image_name) {
 }
 
 int device_log_covers(const char *path) {
-  return log_descriptor >= 0 && strcmp(path, image_path) == 0;
+  return log_descriptor >= 0 && path != NULL && strcmp(path, image_path) == 0;
 }
 
 /** A log with a gap would prove nothing, so the filesystem ends with it. */

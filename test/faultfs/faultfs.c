@@ -4,7 +4,10 @@
  * and a filesystem on it, this is a disk whose power can be cut anywhere afterwards.
  *
  *   cc -O2 -Wall faultfs.c rules.c device_log.c -o faultfs $(pkg-config --cflags --libs fuse3) -lpthread
- *   faultfs SOURCE MOUNTPOINT [LOG IMAGE_NAME]
+ *   faultfs [--remove-open] SOURCE MOUNTPOINT [LOG IMAGE_NAME]
+ *
+ * A file that is removed while it is open is renamed, and removed when it is closed, so that it can still be asked for its
+ * size. With --remove-open it is removed at once.
  *
  * It stays in the foreground until it is unmounted or told to end. MOUNTPOINT/.control takes commands, and tells counts
  * when it is read. The kernel caches no names and no attributes, and writes go through at once.
@@ -32,6 +35,7 @@ enum { CONTROL_BYTES_MAX = 64 * 1024, WRITE_BYTES_MAX = 1024 * 1024 };
 
 static const char CONTROL[] = "/.control";
 static int source = -1;
+static int remove_open;
 
 /* fh of an open file is its descriptor; the control file has none. */
 enum { CONTROL_HANDLE = 0 };
@@ -194,6 +198,7 @@ static int op_fsync(const char *path, int data_only, struct fuse_file_info *info
 
 static int op_fsyncdir(const char *path, int data_only, struct fuse_file_info *info) {
   (void)data_only, (void)info;
+  if (path == NULL) return -ENOENT;
   const struct fate fate = rules_consult(OP_FSYNCDIR, path);
   if (fate.error != 0) return -fate.error;
   if (fate.lie) return 0;
@@ -257,6 +262,7 @@ static int op_getxattr(const char *path, const char *name, char *value, size_t s
 static void *op_init(struct fuse_conn_info *connection, struct fuse_config *config) {
   connection->max_write = WRITE_BYTES_MAX;
   config->use_ino = 1;
+  config->hard_remove = remove_open;
   config->entry_timeout = config->attr_timeout = config->negative_timeout = 0;
   return NULL;
 }
@@ -271,8 +277,14 @@ static const struct fuse_operations operations = {
 };
 
 int main(int count, char **words) {
+  if (count > 1 && strcmp(words[1], "--remove-open") == 0) {
+    remove_open = 1;
+    words[1] = words[0];
+    words++;
+    count--;
+  }
   if (count != 3 && count != 5) {
-    fprintf(stderr, "usage: %s SOURCE MOUNTPOINT [LOG IMAGE_NAME]\n", words[0]);
+    fprintf(stderr, "usage: %s [--remove-open] SOURCE MOUNTPOINT [LOG IMAGE_NAME]\n", words[0]);
     return 2;
   }
   source_path = words[1];

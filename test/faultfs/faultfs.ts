@@ -64,6 +64,7 @@ export class FaultyDirectory {
   #said = '';
   readonly #kill = (): void => {
     this.#process.kill('SIGKILL');
+    spawnSync('umount', ['-l', this.mount]);
   };
 
   private constructor(process_: ChildProcess, source: string, mount: string) {
@@ -72,16 +73,19 @@ export class FaultyDirectory {
     this.mount = mount;
     this.control = join(mount, '.control');
     process_.stderr?.on('data', (chunk: Buffer) => (this.#said += chunk.toString()));
-    // It belongs to the mount namespace, which would live as long as it does.
-    process.on('exit', this.#kill);
+    // It belongs to the mount namespace, which would live as long as it does. Before the handlers that remove directories: those fail at a mount.
+    process.prependListener('exit', this.#kill);
   }
 
-  /** Mounts it below `directory`, in the mount namespace of this process. `logged`: every write to that file goes to the log. */
-  static async start(directory: string, logged?: { readonly log: string; readonly image: string }): Promise<FaultyDirectory> {
+  /**
+   * Mounts it below `directory`, in the mount namespace of this process. `logged`: every write to that file goes to the log.
+   * `removeOpen`: files that are open are removed at once, and not renamed first.
+   */
+  static async start(directory: string, { logged, removeOpen = false }: { readonly logged?: { readonly log: string; readonly image: string }; readonly removeOpen?: boolean } = {}): Promise<FaultyDirectory> {
     const source = join(directory, 'source');
     const mount = join(directory, 'mount');
     for (const path of [source, mount]) mkdirSync(path, { recursive: true });
-    const words = [source, mount, ...(logged === undefined ? [] : [logged.log, logged.image])];
+    const words = [...(removeOpen ? ['--remove-open'] : []), source, mount, ...(logged === undefined ? [] : [logged.log, logged.image])];
     const process_ = spawn(program(), words, { stdio: ['ignore', 'ignore', 'pipe'] });
     const faulty = new FaultyDirectory(process_, source, mount);
     await until('the mount of faultfs', START_BOUND_MS, () => {

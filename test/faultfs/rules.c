@@ -31,7 +31,7 @@ static long counts[OPERATIONS];
 static unsigned long generation;
 
 static int applies(struct rule *rule, enum operation operation, const char *path) {
-  if (rule->operation != operation || strstr(path, rule->path) == NULL) return 0;
+  if (rule->operation != operation || strstr(path == NULL ? "" : path, rule->path) == NULL) return 0;
   if (rule->skip > 0) {
     rule->skip--;
     return 0;

@@ -32,7 +32,7 @@ struct fate {
   int lie;
 };
 
-/** Counts the operation, waits as long as the rules say, and answers its fate. */
+/** Counts the operation, waits as long as the rules say, and answers its fate. `path` is NULL for an open file that was removed. */
 struct fate rules_consult(enum operation operation, const char *path);
 
 /** Runs the commands of a text, each ending with a newline. Answers 0, or EINVAL for one that it does not know. */

@@ -9,7 +9,8 @@ export interface At {
 export interface PlaceCalls {
   /**
    * Opens a path that must not lead out of `root`: neither by `..`, nor by a link, nor by being absolute. Throws
-   * `TIDEMARK_OUTSIDE_ROOT` where it does. Where the kernel cannot tell, every link on the way is refused.
+   * `TIDEMARK_OUTSIDE_ROOT` where it does. Where the kernel cannot tell, every link on the way is refused. What the
+   * system answers is thrown without a path: `path` may be a name of this library's own.
    */
   openBeneath(root: number, path: string, flags: OpenFlags): number;
   /** A path that names what is open, for calls that take no descriptor. */

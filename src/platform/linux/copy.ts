@@ -1,6 +1,6 @@
 /** Copying inside the kernel: FICLONE, FICLONERANGE (ioctl_ficlonerange(2)), copy_file_range(2), and SEEK_DATA, SEEK_HOLE (lseek(2)). */
 import { constants } from 'node:os';
-import { EINTR, EINVAL, ENOSYS, ENXIO, EOPNOTSUPP, errnoName, ioError } from '../errno.js';
+import { EAGAIN, EINTR, EINVAL, ENOSYS, ENXIO, EOPNOTSUPP, errnoName, ioError } from '../errno.js';
 import { NotSupportedError } from '../errors.js';
 import { lastErrno, native } from '../ffi.js';
 import type { CopyCalls } from '../interface/copy.js';
@@ -40,13 +40,13 @@ function fail(primitive: string, errno: number, source: number, target: number):
   return new NotSupportedError(primitive, `from ${filesystem(source).name} to ${filesystem(target).name}: ${why} (${errnoName(errno)})`);
 }
 
-/** Repeats `call` while signals interrupt it; a whole number of bytes, or what it failed with. */
+/** Repeats `call` while it is interrupted: it has done nothing then. A whole number of bytes, or what it failed with. */
 function attempt(primitive: string, source: number, target: number, call: () => number): number {
   for (let tries = 0; ; tries++) {
     const result = call();
     if (result >= 0) return result;
     const errno = lastErrno();
-    if (errno !== EINTR || tries >= RETRIES_MAX) throw fail(primitive, errno, source, target);
+    if ((errno !== EINTR && errno !== EAGAIN) || tries >= RETRIES_MAX) throw fail(primitive, errno, source, target);
   }
 }
 

@@ -1,7 +1,7 @@
 /** Blocking file calls on Linux. Worker threads only: each of them may wait for the disk. */
 import { existsSync, readSync, readFileSync } from 'node:fs';
 import { assert } from '../errors.js';
-import { EAGAIN, EINTR, EIO, ELOOP, fromNodeError, ioError, notAFile } from '../errno.js';
+import { EAGAIN, EINTR, EIO, ELOOP, ioError, notAFile } from '../errno.js';
 import { lastErrno, native, NativeMemory } from '../ffi.js';
 import type { DirectIo, Files, FileStatus, LockHolder, OpenFlags } from '../platform.js';
 import { check, patiently, RETRIES_MAX } from './calls.js';
@@ -59,17 +59,25 @@ function status(descriptor: number, path?: string): FileStatus {
 
 function readFully(descriptor: number, target: Uint8Array, offset: number): number {
   let done = 0;
-  try {
-    while (done < target.length) {
-      // node:fs does this as well as a native call would.
-      const count = readSync(descriptor, target, done, target.length - done, offset + done);
-      if (count === 0) break;
-      done += count;
-    }
-  } catch (error) {
-    throw fromNodeError(error);
+  while (done < target.length) {
+    const count = readSome(descriptor, target.subarray(done), offset + done);
+    if (count === 0) break;
+    done += count;
   }
   return done;
+}
+
+/** By node:fs, whose memory may lie on V8's heap. It gives reads that are interrupted back to its caller. */
+function readSome(descriptor: number, target: Uint8Array, offset: number): number {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return readSync(descriptor, target, 0, target.length, offset);
+    } catch (error) {
+      const { errno } = error as NodeJS.ErrnoException;
+      if (errno === undefined) throw error;
+      if ((-errno !== EINTR && -errno !== EAGAIN) || attempt >= RETRIES_MAX) throw ioError(-errno, 'pread');
+    }
+  }
 }
 
 function writeFully(descriptor: number, address: number, bytes: number, offset: number): void {

@@ -43,7 +43,7 @@ function openBeneath(root: number, path: string, flags: OpenFlags): number {
       return walkBeneath(root, path, flags);
     }
     // EAGAIN: a rename or mount happened meanwhile, so that the kernel could not be sure.
-    if ((errno !== EAGAIN && errno !== EINTR) || attempt >= RETRIES_MAX) throw ioError(errno, 'openat2', path);
+    if ((errno !== EAGAIN && errno !== EINTR) || attempt >= RETRIES_MAX) throw ioError(errno, 'openat2');
   }
 }
 
@@ -78,7 +78,7 @@ function openStep(directory: number, name: string, flags: OpenFlags, path: strin
     if (errno === ELOOP && flags.noFollow === true) throw notAFile(path);
     // Where a directory was wanted, a link is none.
     if (errno === ELOOP || (errno === ENOTDIR && flags.noFollow !== true && isLink(directory, name))) throw outside(path);
-    if (errno !== EINTR || attempt >= RETRIES_MAX) throw ioError(errno, 'openat', path);
+    if (errno !== EINTR || attempt >= RETRIES_MAX) throw ioError(errno, 'openat');
   }
 }
 

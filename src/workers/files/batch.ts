@@ -112,20 +112,20 @@ class Batch {
     return inFile(from.path, () => {
       const descriptor = this.#platform.places.openBeneath(source.entry.parent.descriptor, source.entry.name, { write: false, noFollow: true });
       try {
-        return this.#replace('copy', from, to, this.#platform.files.status(descriptor).mode, (target) => this.#copyContent(descriptor, target));
+        return this.#replace('copy', from, to, this.#platform.files.status(descriptor).mode, (target) => this.#copyContent(from.path, descriptor, target));
       } finally {
         this.#platform.files.close(descriptor);
       }
     });
   }
 
-  #copyContent(from: number, to: number): number {
+  #copyContent(path: string, from: number, to: number): number {
     const { files } = this.#platform;
     const memory = new NativeMemory(COPY_BYTES, 4096);
     const address = addressOf(memory.bytes);
     for (let offset = 0; ;) {
       this.#context.checkAborted();
-      const bytes = files.readFully(from, memory.bytes, offset);
+      const bytes = inFile(path, () => files.readFully(from, memory.bytes, offset));
       files.writeFully(to, address, bytes, offset);
       offset += bytes;
       if (bytes < COPY_BYTES) return offset;

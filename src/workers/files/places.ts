@@ -12,7 +12,8 @@ const PATH_ONLY: OpenFlags = { write: false, pathOnly: true };
 
 /** Opens the file that the place names; the caller closes it. */
 export function openPlace({ files, places }: Platform, place: Place, flags: OpenFlags): number {
-  return place.root === undefined ? files.open(place.path, flags) : places.openBeneath(place.root, place.path, flags);
+  const { root, path } = place;
+  return root === undefined ? files.open(path, flags) : inFile(path, () => places.openBeneath(root, path, flags));
 }
 
 /** Uses a descriptor of the target, opened for the time of `use` where it is a place. */

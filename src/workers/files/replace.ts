@@ -74,10 +74,11 @@ export const replaceOperations = {
       const inside = (name: string): Place => ({ ...directory, path: `${directory.path}/${name}` });
       const { parent } = parents.entryOf(inside('.tidemark'));
       for (const name of namesIn(platform, parent).filter(isTemporaryName)) {
-        if (clear(platform, { directory: parent.descriptor, path: name }) !== 'free') kept.push(name);
+        const entry = parents.entryOf(inside(name));
+        if (inFile(entry.path, () => clear(platform, entry.at)) !== 'free') kept.push(name);
         else {
           removed.push(name);
-          parents.changed(parents.entryOf(inside(name)));
+          parents.changed(entry);
         }
       }
     });

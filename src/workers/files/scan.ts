@@ -3,7 +3,7 @@
  * the directories still to visit go back to the caller, and so does the descriptor of one that was read in part.
  */
 import { toWire, TidemarkError, IoError, type WireError } from '../../platform/errors.js';
-import { EINVAL, errnoName } from '../../platform/errno.js';
+import { EINVAL, errnoName, inFile } from '../../platform/errno.js';
 import type { DirectoryEntry } from '../../platform/interface/directories.js';
 import type { Platform } from '../../platform/platform.js';
 import type { OpenFile, Place } from '../protocol/operation.js';
@@ -203,14 +203,18 @@ function openDirectory(platform: Platform, base: Place, path: string, followLink
   if (path === '' || followLinks || base.root === undefined) {
     return openPlace(platform, { root: base.root, path: path === '' ? base.path : `${base.path}/${path}` }, { write: false, directory: true });
   }
-  const pieces = piecesOf(path);
-  let at = base.root;
+  const { root } = base;
+  return inFile(`${base.path}/${path}`, () => openPieces(platform, root, piecesOf(path)));
+}
+
+function openPieces(platform: Platform, root: number, pieces: readonly string[]): number {
+  let at = root;
   for (const [index, piece] of pieces.entries()) {
     const before = at;
     try {
       at = platform.places.openBeneath(at, piece, { write: false, directory: true, noFollow: true, pathOnly: index < pieces.length - 1 });
     } finally {
-      if (before !== base.root) platform.files.close(before);
+      if (before !== root) platform.files.close(before);
     }
   }
   return at;

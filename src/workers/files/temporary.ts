@@ -24,7 +24,7 @@
  * who find no free slot wait while they hold none themselves: nobody waits for somebody who waits.
  */
 import { EEXIST, ENOENT, ioError } from '../../platform/errno.js';
-import { IoError, OperationError } from '../../platform/errors.js';
+import { IoError, OperationError, type IoErrorCode } from '../../platform/errors.js';
 import type { At } from '../../platform/interface/places.js';
 import type { Metadata } from '../../platform/interface/metadata.js';
 import type { Platform } from '../../platform/platform.js';
@@ -35,6 +35,9 @@ const SLOTS = 4;
 /** NAME_MAX: bytes of a name on every filesystem that matters. */
 const NAME_BYTES_MAX = 255;
 const PATTERN = /^\..+\.tidemark-[0-3]$/su;
+
+/** What opening, locking or removing a file answers that is none of the left-overs, or is not for this user to touch. */
+const NOT_OURS: ReadonlySet<IoErrorCode> = new Set<IoErrorCode>(['TIDEMARK_NOT_A_FILE', 'TIDEMARK_IS_DIRECTORY', 'TIDEMARK_INVALID_PATH', 'TIDEMARK_PERMISSION']);
 
 /** Files are made for their owner alone: nobody else reads them before they have the mode that they shall have. */
 export const TEMPORARY_MODE = 0o600;
@@ -67,7 +70,7 @@ export function takeTemporary(platform: Platform, { parent, name, path }: Entry)
   try {
     for (let slot = 0; slot < SLOTS; slot++) {
       const at = { directory: parent.descriptor, path: slotName(name, slot) };
-      const state = platform.names.exists(at) ? clear(platform, at) : 'free';
+      const state = platform.names.exists(at) ? clearOrLeave(platform, at) : 'free';
       if (state === 'foreign') foreign++;
       if (state === 'free') taken ??= make(platform, at);
     }
@@ -77,6 +80,16 @@ export function takeTemporary(platform: Platform, { parent, name, path }: Entry)
   }
   if (foreign < SLOTS) return taken;
   throw ioError(EEXIST, 'open', path, { explanation: `the names of its temporary files, '${slotName(name, 0)}' and the like, are taken by what is none of them` });
+}
+
+/** One that cannot be removed for whatever reason of its own leaves the other slots. */
+function clearOrLeave(platform: Platform, at: Temporary['at']): 'free' | 'held' | 'foreign' {
+  try {
+    return clear(platform, at);
+  } catch (error) {
+    if (error instanceof IoError && error.code !== 'TIDEMARK_TOO_MANY_FILES') return 'foreign';
+    throw error;
+  }
 }
 
 /**
@@ -96,7 +109,7 @@ export function clear(platform: Platform, at: Temporary['at']): 'free' | 'held' 
     }
   } catch (error) {
     if (error instanceof IoError && error.errno === ENOENT) return 'free';
-    if ((error instanceof IoError && error.code !== 'TIDEMARK_TOO_MANY_FILES') || error instanceof OperationError) return 'foreign';
+    if (error instanceof OperationError || (error instanceof IoError && NOT_OURS.has(error.code))) return 'foreign';
     throw error;
   }
 }

@@ -89,7 +89,7 @@ export class LoggedDisk {
   /** Makes the disk in a new directory, and mounts it. */
   static async make(directory: string, options: DiskOptions): Promise<LoggedDisk> {
     mkdirSync(directory, { recursive: true });
-    const faulty = await FaultyDirectory.start(directory, { log: join(directory, 'log'), image: 'disk' });
+    const faulty = await FaultyDirectory.start(directory, { logged: { log: join(directory, 'log'), image: 'disk' } });
     const disk = new LoggedDisk(faulty, directory, options);
     try {
       await disk.#fill(join(faulty.source, 'disk'));
