@@ -18,6 +18,7 @@ export interface FileFigures {
   readonly perSecond: number;
   readonly p50Us?: number;
   readonly p99Us?: number;
+  readonly cpuUsPerOperation?: number;
   /** How long a job of libuv's pool took beside it, and by itself: milliseconds, medians. */
   readonly poolJobMs?: number;
   readonly poolJobAloneMs?: number;
@@ -56,7 +57,10 @@ async function replace(cell: FileCell & { topic: 'replace' }): Promise<FileFigur
     // Threads start and files exist before the clock does.
     await Promise.all(Array.from({ length: cell.concurrency }, (_, number) => work(number)));
     const until = performance.now() + cell.seconds * 1000;
-    return await loops(cell.concurrency, () => performance.now() < until, work);
+    const before = process.cpuUsage();
+    const figures = await loops(cell.concurrency, () => performance.now() < until, work);
+    const { user, system } = process.cpuUsage(before);
+    return { ...figures, cpuUsPerOperation: (user + system) / figures.count };
   } finally {
     await scheduler.close();
     rmSync(directory, { recursive: true });

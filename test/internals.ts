@@ -54,7 +54,6 @@ export const segments = {
   ...(await internal<typeof import('../dist/workers/segment-layout/overlay.js')>('segment-layout/overlay.js')),
   ...(await internal<typeof import('../dist/platform/ffi.js')>('../platform/ffi.js')),
   platform: (await internal<typeof import('../dist/platform/select.js')>('../platform/select.js')).selectPlatform(),
-  files: (await internal<typeof import('../dist/platform/select.js')>('../platform/select.js')).selectPlatform().files,
 };
 export type { Extent } from '../dist/workers/segment-layout/write-side.js';
 export type { OpenedSegments } from '../dist/workers/protocol/messages.js';

@@ -33,8 +33,11 @@ export interface CallOptions {
   readonly timeoutMs?: number | undefined;
   /** Told the bytes that are done, now and then, and at the end. */
   readonly onProgress?: ((bytes: number) => void) | undefined;
-  /** Calls with the same word may be given to one thread together, this many at most. Others go alone. */
-  readonly together?: { readonly word: string; readonly most: number } | undefined;
+  /**
+   * Calls with the same word may be given to one thread together, `most` at a time. `share`: a fair share of what waits, so that
+   * the other threads help; else all of it. Other calls go alone.
+   */
+  readonly together?: { readonly word: string; readonly most: number; readonly share: boolean } | undefined;
   /** Gets the result that came when nobody waited any more. */
   readonly discard?: ((value: unknown) => void) | undefined;
 }
@@ -204,7 +207,7 @@ class Lane {
     this.#pump();
   }
 
-  /** The next call, with those behind it that go together with it: a fair share of what waits. */
+  /** The next call, with those behind it that go together with it. */
   #take(): Call[] {
     const taken: Call[] = [];
     const share = Math.ceil(this.#waiting / this.concurrency);
@@ -214,7 +217,7 @@ class Lane {
       if (call === undefined || call.settled) continue;
       const { together } = call.options;
       const [first] = taken;
-      if (first === undefined) most = Math.min(share, together?.most ?? 1);
+      if (first === undefined) most = Math.min(together?.share === false ? Infinity : share, together?.most ?? 1);
       else if (together?.word !== first.options.together?.word) break;
       taken.push(call);
     }

@@ -1,6 +1,6 @@
 /** What file workers do for journals, by the role of the task. */
 import { inFile } from '../platform/errno.js';
-import type { Files } from '../platform/platform.js';
+import type { Platform } from '../platform/platform.js';
 import { closeFileJournal, openFileJournal } from './file-layout/open.js';
 import { repairFileJournal } from './file-layout/repair.js';
 import type { OperationContext } from './files/context.js';
@@ -13,29 +13,29 @@ import { prepareSegment } from './segment-layout/prepare.js';
 import { repairSegmentsJournal } from './segment-layout/repair.js';
 
 /** An operation whose only argument is its task; errors name the task's path where they have none. */
-function journalOperation<Task extends FileTask, Result>(work: (files: Files, task: Task) => Result): (context: OperationContext, task: Task) => Result {
+function journalOperation<Task extends FileTask, Result>(work: (platform: Platform, task: Task) => Result): (context: OperationContext, task: Task) => Result {
   return (context, task) => {
-    const { files } = context.platform;
-    return 'path' in task ? inFile(task.path, () => work(files, task)) : work(files, task);
+    const { platform } = context;
+    return 'path' in task ? inFile(task.path, () => work(platform, task)) : work(platform, task);
   };
 }
 
 export const journalOperations = {
-  'open-file': journalOperation((files, task: OpenFileTask) => openFileJournal(files, task)),
-  'close-file': journalOperation((files, task: CloseFileTask) => {
-    closeFileJournal(files, task);
+  'open-file': journalOperation((platform, task: OpenFileTask) => openFileJournal(platform, task)),
+  'close-file': journalOperation((platform, task: CloseFileTask) => {
+    closeFileJournal(platform, task);
   }),
-  'open-segments': journalOperation((files, task: OpenSegmentsTask) => openSegmentsJournal(files, task)),
-  'prepare-segment': journalOperation((files, task: PrepareSegmentTask) => prepareSegment(files, task)),
-  'trim-segments': journalOperation((files, task: TrimSegmentsTask) => trimSegments(files, task)),
-  'close-segments': journalOperation((files, task: CloseSegmentsTask) => {
-    closeSegments(files, task);
+  'open-segments': journalOperation((platform, task: OpenSegmentsTask) => openSegmentsJournal(platform, task)),
+  'prepare-segment': journalOperation((platform, task: PrepareSegmentTask) => prepareSegment(platform, task)),
+  'trim-segments': journalOperation((platform, task: TrimSegmentsTask) => trimSegments(platform, task)),
+  'close-segments': journalOperation((platform, task: CloseSegmentsTask) => {
+    closeSegments(platform, task);
   }),
-  'close-descriptor': journalOperation((files, task: CloseDescriptorTask) => {
-    closeUnlocked(files, task.descriptor);
+  'close-descriptor': journalOperation((platform, task: CloseDescriptorTask) => {
+    closeUnlocked(platform, task.descriptor);
   }),
-  repair: journalOperation((files, task: RepairTask) => (task.layout === 'file' ? repairFileJournal(files, task) : repairSegmentsJournal(files, task))),
-  advise: journalOperation((files, task: AdviseTask) => {
-    files.advise(task.descriptor, task.offset, task.bytes, task.advice);
+  repair: journalOperation((platform, task: RepairTask) => (task.layout === 'file' ? repairFileJournal(platform, task) : repairSegmentsJournal(platform, task))),
+  advise: journalOperation((platform, task: AdviseTask) => {
+    platform.files.advise(task.descriptor, task.offset, task.bytes, task.advice);
   }),
 } satisfies Record<FileTask['role'], unknown>;

@@ -5,9 +5,11 @@
  * <lsn>` record n is acknowledged and ends there (-1: it cannot tell); `trim <lsn>` what is below may go; `damage <lsn>`
  * the record around that LSN was destroyed.
  */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Journal } from 'tidemark';
 import { segments } from '../internals.js';
-import { nameOf, recordOf } from '../programs/records.js';
+import { nameOf, recordOf, REPLACED_BYTES } from '../programs/records.js';
 
 /** Magic, length and checksum around a record. */
 const FRAME_OVERHEAD_BYTES = 12;
@@ -120,4 +122,26 @@ export function trimmedBelow({ layout, firstLsn = 0 }: Journal): number {
 
 function keyOf(life: number, thread: number): string {
   return `${life}/${thread}`;
+}
+
+/** Holds files that were replaced (`programs/replacer.ts`) against what was said of their versions: one line per lie. */
+export function liesAboutReplaced(directory: string, claims: Claims, files: number): string[] {
+  return Array.from({ length: files }, (_, file) => {
+    const { announced, acknowledged } = claims.ofThread(file);
+    const last = Math.max(-1, ...acknowledged.keys());
+    const content = contentOf(join(directory, `replaced-${file}`));
+    const name = content && nameOf(content, REPLACED_BYTES);
+    const version = name?.thread === file ? name.sequence : undefined;
+    const isRight = content === undefined ? last === -1 : version !== undefined && version >= last && version <= announced;
+    return isRight ? [] : [`file ${file}: version ${version} of ${content?.length} bytes where version ${last} was acknowledged and is lost`];
+  }).flat();
+}
+
+function contentOf(path: string): Buffer | undefined {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
 }

@@ -155,8 +155,8 @@ const whileRecycling: readonly Case[] = (['open', 'write', 'fsync', 'rename'] as
 const trimming = { layout: 'segments', stage: 'trim', ...FILLING, options: { segmentBytes: SEGMENT_BYTES, newSegments: 'plain' } } as const;
 const deleting = { ...trimming, options: { ...trimming.options, spareSegments: 0 } };
 const whileTrimming: readonly Case[] = [
-  { ...trimming, what: 'a trimmed segment cannot be renamed', rules: [fails('rename', 'EIO', { count: 1 })], expected: { trim: { errno: 'EIO', syscall: 'rename' } } },
-  { ...deleting, what: 'a trimmed segment cannot be deleted', rules: [fails('unlink', 'EIO', { count: 1 })], expected: { trim: { errno: 'EIO', syscall: 'unlink' } } },
+  { ...trimming, what: 'a trimmed segment cannot be renamed', rules: [fails('rename', 'EIO', { path: FIRST_SEGMENT, count: 1 })], expected: { trim: { errno: 'EIO', syscall: 'renameat' } } },
+  { ...deleting, what: 'a trimmed segment cannot be deleted', rules: [fails('unlink', 'EIO', { path: FIRST_SEGMENT, count: 1 })], expected: { trim: { errno: 'EIO', syscall: 'unlinkat' } } },
   ...[trimming, deleting].map((how): Case => ({
     ...how, what: `sync of a ${how === deleting ? 'deleted' : 'renamed'} segment's directory fails`,
     rules: [fails('fsyncdir', 'EIO', { count: 1 })], expected: { ...poisonedBySegment('EIO'), trim: { errno: 'EIO', syscall: 'fsync' } },
@@ -183,7 +183,7 @@ const opening: readonly Case[] = [
   { what: 'a new journal cannot be synced', layout: 'file', stage: 'open', rules: [fails('fsync', 'EIO', { count: 1 })], expected: { refused: { errno: 'EIO', syscall: 'fsync' } } },
   { what: "a new journal's name cannot be synced", stage: 'open', rules: [fails('fsyncdir', 'EIO', { count: 1 })], expected: { refused: { errno: 'EIO', syscall: 'fsync' } } },
   { what: "sync of a new journal's name is interrupted", stage: 'open', rules: [fails('fsyncdir', 'EINTR', { count: 1 })], expected: { refused: { errno: 'EINTR', syscall: 'fsync' } } },
-  ...([['fallocate', 'fallocate'], ['write', 'pwrite'], ['fsync', 'fsync'], ['rename', 'rename']] as const).map(([op, syscall]): Case => ({
+  ...([['fallocate', 'fallocate'], ['write', 'pwrite'], ['fsync', 'fsync'], ['rename', 'renameat']] as const).map(([op, syscall]): Case => ({
     what: `a first segment fails at ${op}`, layout: 'segments', stage: 'open', rules: [fails(op, 'ENOSPC', { count: 1 })], expected: { refused: { errno: 'ENOSPC', syscall } },
   })),
   // One that exists.

@@ -36,7 +36,7 @@ function attribute(path: string, value?: string): string {
 function hold(path: string): () => void {
   writeFileSync(path, 'in use');
   const descriptor = openSync(path, 'r+');
-  assert.is(segments.files.tryLock(descriptor), true);
+  assert.is(segments.platform.files.tryLock(descriptor), true);
   return () => {
     closeSync(descriptor);
   };

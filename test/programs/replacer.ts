@@ -1,32 +1,46 @@
-/** Replaces a file again and again: a new one beside it, synced, renamed over it, the directory synced. */
-import { renameSync, writeSync } from 'node:fs';
-import { dirname } from 'node:path';
-import { segments } from '../internals.js';
+/**
+ * Replaces files again and again, several at a time, and says what it does in lines on descriptor 3: `! <file> <n>` version n is
+ * about to be written, `+ <file> <n> 0` it was acknowledged.
+ */
+import { writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { IoScheduler } from 'tidemark';
+import type { Cheat } from './power-writer.js';
 import { recordOf, REPLACED_BYTES } from './records.js';
 import { taskOf } from './report.js';
-import type { Cheat } from './power-writer.js';
 
 export interface ReplacerTask {
-  readonly path: string;
-  readonly times: number;
+  readonly directory: string;
+  /** Files that are replaced at the same time. */
+  readonly files: number;
+  /** Versions of each file; undefined: until it is killed. */
+  readonly times?: number;
+  readonly firstVersion?: number;
+  /** Before each line, for who reads a log of other things too. */
+  readonly prefix?: string;
   readonly cheat?: Cheat;
+  /** It says that a version is there before it is written. */
+  readonly acknowledgesEarly?: boolean;
 }
 
-const CONTROL = 3;
+const LINES = 3;
+const { directory, files: count, times = Infinity, firstVersion = 0, prefix = '', cheat, acknowledgesEarly = false } = taskOf() as ReplacerTask;
+if (cheat !== undefined) process.env['TIDEMARK_TEST_CHEAT'] = cheat;
+const scheduler = new IoScheduler({ fileWorkers: 2, ...(cheat !== undefined && { workerUrl: new URL('./cheating-entry.js', import.meta.url) }) });
+const say = (line: string): void => {
+  writeSync(LINES, `${prefix}${line}\n`);
+};
 
-const { path, times, cheat } = taskOf() as ReplacerTask;
-const { files, NativeMemory } = segments;
-const temporary = `${path}.new`;
-
-for (let sequence = 0; sequence < times; sequence++) {
-  const content = new NativeMemory(REPLACED_BYTES, 4096);
-  content.bytes.set(recordOf({ life: 0, thread: 0, sequence }, REPLACED_BYTES));
-  writeSync(CONTROL, `mark ! 0 ${sequence}\n`);
-  const descriptor = files.open(temporary, { write: true, create: true, truncate: true });
-  files.writeFully(descriptor, content.address, REPLACED_BYTES, 0);
-  if (cheat !== 'never syncs') files.syncFull(descriptor);
-  files.close(descriptor);
-  renameSync(temporary, path);
-  if (cheat === undefined) files.syncDirectory(dirname(path));
-  writeSync(CONTROL, `mark + 0 ${sequence} 0\n`);
+async function replaceOne(file: number): Promise<void> {
+  const path = join(directory, `replaced-${file}`);
+  for (let version = firstVersion; version < firstVersion + times; version++) {
+    const content = recordOf({ life: 0, thread: file, sequence: version }, REPLACED_BYTES);
+    say(`! ${file} ${version}`);
+    if (acknowledgesEarly) say(`+ ${file} ${version} 0`);
+    await scheduler.files.replaceFile(path, content);
+    if (!acknowledgesEarly) say(`+ ${file} ${version} 0`);
+  }
 }
+
+await Promise.all(Array.from({ length: count }, (_, file) => replaceOne(file)));
+await scheduler.close();

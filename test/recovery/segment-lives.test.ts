@@ -11,7 +11,7 @@ import * as assert from 'uvu/assert';
 import { segments, type Extent, type OpenedSegments } from '../internals.js';
 import { temporaryDirectory } from '../support.js';
 
-const { ControlBlock, LogBuffer, Producer, SegmentsWriteSide, openSegmentsJournal, prepareSegment, trimSegments, listDirectory, closeSegments, examineBlocking, segmentName, walkSegment, idChecksum, Geometry, alignmentSkip, files } = segments;
+const { ControlBlock, LogBuffer, Producer, SegmentsWriteSide, openSegmentsJournal, prepareSegment, trimSegments, listDirectory, closeSegments, examineBlocking, segmentName, walkSegment, idChecksum, Geometry, alignmentSkip, platform } = segments;
 
 const test = suite('crashes of a segment journal on a simulated disk');
 const SEGMENT_BYTES = 128 * 1024;
@@ -98,7 +98,7 @@ class Life {
     this.#uniform = uniform;
     this.#directory = directory;
     this.#number = number;
-    this.opened = openSegmentsJournal(files, {
+    this.opened = openSegmentsJournal(platform, {
       role: 'open-segments', path: directory, create: true, mode: 0o600, direct: false, segmentBytes: SEGMENT_BYTES, queueDepth: 4,
       windowBytes: WINDOW_BYTES, firstZeroBytes: 0, control: this.#control.buffer,
     });
@@ -177,7 +177,7 @@ class Life {
   #trim(): void {
     const oldest = listDirectory(this.#directory).segments.map(({ base }) => base).filter((base) => base < (this.#inPlace[0]?.base ?? 0));
     const bases = oldest.slice(0, Math.max(0, oldest.length - 2));
-    this.#spares.push(...trimSegments(files, { role: 'trim-segments', directory: this.#directory, lockDescriptor: this.opened.lockDescriptor, bases, keep: 2 }));
+    this.#spares.push(...trimSegments(platform, { role: 'trim-segments', directory: this.#directory, lockDescriptor: this.opened.lockDescriptor, bases, keep: 2 }));
   }
 
   #prepare(): void {
@@ -186,7 +186,7 @@ class Life {
       directory: this.#directory, lockDescriptor: this.opened.lockDescriptor, journalId: this.opened.journalId, segmentBytes: SEGMENT_BYTES, windowBytes: WINDOW_BYTES, mode: 0o600, direct: false, dsync: false,
     };
     const spare = this.#spares.shift();
-    const { segment } = prepareSegment(files, {
+    const { segment } = prepareSegment(platform, {
       role: 'prepare-segment', making, base, spare, zeroBytes: this.#random(2) * SEGMENT_BYTES, pace: new SharedArrayBuffer(4), control: this.#control.buffer,
     });
     this.#inPlace.push(segment);
@@ -216,7 +216,7 @@ class Life {
     assert.is(this.#control.durableLsn, this.#control.reservedLsn, 'everything becomes durable once it is written');
     const end = this.#control.durableLsn;
     const segment = this.#inPlace.find(({ base }) => base <= end && end < base + SEGMENT_BYTES);
-    closeSegments(files, {
+    closeSegments(platform, {
       role: 'close-segments', path: this.#directory, lockDescriptor: this.opened.lockDescriptor, descriptors: this.#inPlace.map(({ descriptor }) => descriptor), idle: true,
       closing: segment === undefined ? undefined : { segment, end, writing: this.opened.writing, position: this.#side.position, windowBytes: WINDOW_BYTES, segmentBytes: SEGMENT_BYTES },
     });

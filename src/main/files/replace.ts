@@ -54,7 +54,8 @@ export interface ReplaceOperations {
 const PARTS = ['mode', 'owner', 'times', 'xattrs'] as const;
 /** Larger ones would make others wait. */
 const TOGETHER_BYTES_MAX = 256 * 1024;
-const TOGETHER = { together: { word: 'replace', most: 64 } } as const;
+/** One thread takes all: what they cost is mostly the directory, which threads would only fight for. */
+const TOGETHER = { together: { word: 'replace', most: 64, share: false } } as const;
 
 export function replaceOperations(caller: Caller): ReplaceOperations {
   return {

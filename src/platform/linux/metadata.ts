@@ -22,6 +22,9 @@ const UTIME_NOW = 0x3fffffffn;
 const UTIME_OMIT = 0x3ffffffen;
 const SECOND = 1_000_000_000n;
 
+const EVERYTHING = Object.values(STATX_MASK).reduce((all, bit) => all | bit, 0);
+const ATTRIBUTES = Object.entries(STATX_ATTRIBUTE).map(([name, bit]) => [name as FileAttribute, BigInt(bit)] as const);
+
 const c = {
   utimensat: native('utimensat', 'int', ['int', 'str', 'void *', 'int']),
   futimens: native('futimens', 'int', ['int', 'void *']),
@@ -35,10 +38,9 @@ function named(subject: Exclude<Subject, number>): { readonly directory: number;
 }
 
 function stat(subject: Subject): { readonly primitive: 'statx'; readonly metadata: Metadata } {
-  const mask = Object.values(STATX_MASK).reduce((all, bit) => all | bit, 0);
-  if (typeof subject === 'number') return { primitive: 'statx', metadata: read(statx(subject, '', AT_EMPTY_PATH, mask)) };
+  if (typeof subject === 'number') return { primitive: 'statx', metadata: read(statx(subject, '', AT_EMPTY_PATH, EVERYTHING)) };
   const { directory, flags } = named(subject);
-  return { primitive: 'statx', metadata: read(statx(directory, subject.path, flags, mask)) };
+  return { primitive: 'statx', metadata: read(statx(directory, subject.path, flags, EVERYTHING)) };
 }
 
 function read(memory: DataView): Metadata {
@@ -82,10 +84,9 @@ function read(memory: DataView): Metadata {
 }
 
 function attributesOf(set: bigint, known: bigint): Metadata['attributes'] {
-  return Object.fromEntries(Object.entries(STATX_ATTRIBUTE).map(([name, bit]) => {
-    const mask = BigInt(bit);
-    return [name, (known & mask) === 0n ? undefined : (set & mask) !== 0n];
-  })) as Record<FileAttribute, boolean | undefined>;
+  const attributes: Partial<Record<FileAttribute, boolean | undefined>> = {};
+  for (const [name, bit] of ATTRIBUTES) attributes[name] = (known & bit) === 0n ? undefined : (set & bit) !== 0n;
+  return attributes as Metadata['attributes'];
 }
 
 function setTimes(subject: Subject, atime: NewTime, mtime: NewTime): { readonly primitive: 'utimensat' } {

@@ -6,27 +6,27 @@
 import { dirname } from 'node:path';
 import { EEXIST, EISDIR, ENOENT, ioError, notAFile } from '../../platform/errno.js';
 import { assert, IoError, JournalError } from '../../platform/errors.js';
-import type { Files } from '../../platform/platform.js';
+import type { Platform } from '../../platform/platform.js';
 import { awaitRelease, copyAside, lockPatiently, probeDirect, realPath, statOf } from '../opening.js';
 import { ControlBlock } from '../protocol/control-block.js';
 import { LogBuffer } from '../protocol/log-buffer.js';
 import type { CloseFileTask, OpenedFile, OpenFileTask, TornTail } from '../protocol/messages.js';
 import { recover, type Verdict } from './recovery.js';
 
-export function openFileJournal(files: Files, task: OpenFileTask): OpenedFile {
-  const { descriptor, created } = openLocked(files, task);
+export function openFileJournal(platform: Platform, task: OpenFileTask): OpenedFile {
+  const { descriptor, created } = openLocked(platform, task);
   try {
-    const verdict = recover(files, descriptor);
-    const torn = settle(files, task.path, descriptor, verdict);
+    const verdict = recover(platform.files, descriptor);
+    const torn = settle(platform, task.path, descriptor, verdict);
     const end = verdict.kind === 'not-a-journal' ? 0 : verdict.end;
-    files.syncFull(descriptor);
-    files.syncDirectory(dirname(realPath(task.path)));
-    const direct = task.direct ? probeDirect(files, task.path) : undefined;
+    platform.files.syncFull(descriptor);
+    platform.files.syncDirectory(dirname(realPath(task.path)));
+    const direct = task.direct ? probeDirect(platform, task.path) : undefined;
     const sectorBytes = direct?.sectorBytes ?? 1;
-    startWindow(files, descriptor, task, end, sectorBytes);
-    const filesystem = files.filesystem(descriptor);
+    startWindow(platform, descriptor, task, end, sectorBytes);
+    const filesystem = platform.files.filesystem(descriptor);
     const active = direct?.sectorBytes !== undefined;
-    if (active) files.setDirect(descriptor);
+    if (active) platform.files.setDirect(descriptor);
     return {
       layout: 'file',
       file: {
@@ -34,7 +34,7 @@ export function openFileJournal(files: Files, task: OpenFileTask): OpenedFile {
         direct: active,
         sectorBytes,
         dsyncWrites: active && filesystem.dsyncWrites,
-        spaceEnd: files.status(descriptor).sizeBytes,
+        spaceEnd: platform.files.status(descriptor).sizeBytes,
       },
       end,
       records: verdict.kind === 'clean' || verdict.kind === 'torn' ? verdict.records : 0,
@@ -44,20 +44,20 @@ export function openFileJournal(files: Files, task: OpenFileTask): OpenedFile {
       directRefused: direct?.refused,
     };
   } catch (error) {
-    files.close(descriptor);
+    platform.files.close(descriptor);
     throw error;
   }
 }
 
 /** Opens the file and takes its lock; both again if somebody replaced the file in between. */
-export function openLocked(files: Files, task: Pick<OpenFileTask, 'path' | 'create' | 'mode'>): { descriptor: number; created: boolean } {
+export function openLocked(platform: Platform, task: Pick<OpenFileTask, 'path' | 'create' | 'mode'>): { descriptor: number; created: boolean } {
   for (let attempt = 0; attempt < 10; attempt++) {
-    const { descriptor, created } = openFile(files, task);
+    const { descriptor, created } = openFile(platform, task);
     try {
-      const status = files.status(descriptor, task.path);
+      const status = platform.files.status(descriptor, task.path);
       if (status.kind === 'directory') throw ioError(EISDIR, 'open', task.path);
       if (status.kind !== 'file') throw notAFile(task.path);
-      const holder = lockPatiently(files, descriptor, ({ alive }) => !alive);
+      const holder = lockPatiently(platform, descriptor, ({ alive }) => !alive);
       if (holder !== undefined) {
         throw new JournalError('TIDEMARK_LOCKED', `journal '${task.path}' is open for writing in ${holder.description}`, {
           path: task.path,
@@ -67,34 +67,34 @@ export function openLocked(files: Files, task: Pick<OpenFileTask, 'path' | 'crea
       const named = statOf(task.path);
       if (named !== undefined && named.ino === status.inode) return { descriptor, created };
     } catch (error) {
-      files.close(descriptor);
+      platform.files.close(descriptor);
       throw error;
     }
-    files.close(descriptor);
+    platform.files.close(descriptor);
   }
   throw new JournalError('TIDEMARK_LOCKED', `journal '${task.path}' keeps being replaced by another process`, { path: task.path });
 }
 
-function openFile(files: Files, task: Pick<OpenFileTask, 'path' | 'create' | 'mode'>): { descriptor: number; created: boolean } {
+function openFile(platform: Platform, task: Pick<OpenFileTask, 'path' | 'create' | 'mode'>): { descriptor: number; created: boolean } {
   // Look before opening: opening a device or a FIFO may do something to it.
   const before = statOf(task.path);
   if (before !== undefined && !before.isFile() && !before.isDirectory()) throw notAFile(task.path);
   try {
-    return { descriptor: files.open(task.path, { write: true }), created: false };
+    return { descriptor: platform.files.open(task.path, { write: true }), created: false };
   } catch (error) {
     if (!(error instanceof IoError) || error.errno !== ENOENT || !task.create) throw error;
   }
   try {
-    return { descriptor: files.open(task.path, { write: true, create: true, exclusive: true, mode: task.mode }), created: true };
+    return { descriptor: platform.files.open(task.path, { write: true, create: true, exclusive: true, mode: task.mode }), created: true };
   } catch (error) {
     // Somebody else created it just now.
     if (!(error instanceof IoError) || error.errno !== EEXIST) throw error;
-    return { descriptor: files.open(task.path, { write: true }), created: false };
+    return { descriptor: platform.files.open(task.path, { write: true }), created: false };
   }
 }
 
 /** Acts on the verdict: refuses, or sets a torn tail aside and cuts it off. */
-function settle(files: Files, path: string, descriptor: number, verdict: Verdict): TornTail | undefined {
+function settle(platform: Platform, path: string, descriptor: number, verdict: Verdict): TornTail | undefined {
   if (verdict.kind === 'not-a-journal') throw notAJournal(path, verdict.detail);
   if (verdict.kind === 'corrupt') {
     throw new JournalError(
@@ -107,8 +107,8 @@ function settle(files: Files, path: string, descriptor: number, verdict: Verdict
   if (verdict.kind === 'clean') return undefined;
   const bytes = verdict.dataEnd - verdict.end;
   assert(bytes > 0, 'a torn tail holds something else than zeros');
-  const keptAs = keepAside(files, path, descriptor, verdict.end, bytes);
-  files.truncate(descriptor, verdict.end);
+  const keptAs = keepAside(platform, path, descriptor, verdict.end, bytes);
+  platform.files.truncate(descriptor, verdict.end);
   return { lsn: verdict.end, state: verdict.tail.state, detail: verdict.tail.detail, bytes, keptAs };
 }
 
@@ -117,20 +117,20 @@ export function notAJournal(path: string, detail: string): JournalError {
 }
 
 /** Copies the torn bytes into a new file beside the journal, durable before the journal is cut. */
-function keepAside(files: Files, path: string, descriptor: number, start: number, bytes: number): string {
+function keepAside(platform: Platform, path: string, descriptor: number, start: number, bytes: number): string {
   const journal = realPath(path);
-  const kept = copyAside(files, { descriptor, offset: start, bytes }, `${journal}.torn-${start}`);
+  const kept = copyAside(platform, { descriptor, offset: start, bytes }, `${journal}.torn-${start}`);
   assert(kept.bytes === bytes, 'a torn tail does not shrink while its journal is locked');
-  files.syncDirectory(dirname(journal));
+  platform.files.syncDirectory(dirname(journal));
   return kept.name;
 }
 
 /** Sets the watermarks to the journal's end and loads the partial sector before it, which direct writes write again. */
-function startWindow(files: Files, descriptor: number, task: OpenFileTask, end: number, sectorBytes: number): void {
+function startWindow(platform: Platform, descriptor: number, task: OpenFileTask, end: number, sectorBytes: number): void {
   const sectorStart = end - (end % sectorBytes);
   if (sectorStart < end) {
     const partial = new Uint8Array(end - sectorStart);
-    const count = files.readFully(descriptor, partial, sectorStart);
+    const count = platform.files.readFully(descriptor, partial, sectorStart);
     assert(count === partial.length, 'the last sector of a locked journal can be read');
     new LogBuffer(task.shared.log).put(sectorStart, partial);
   }
@@ -138,17 +138,17 @@ function startWindow(files: Files, descriptor: number, task: OpenFileTask, end: 
 }
 
 /** Cuts prepared space off, syncs and closes; the lock goes with the descriptor. */
-export function closeFileJournal(files: Files, task: CloseFileTask): void {
+export function closeFileJournal(platform: Platform, task: CloseFileTask): void {
   const { descriptor } = task.file;
   try {
-    if (task.end !== undefined && files.status(descriptor).sizeBytes > task.end) {
-      files.truncate(descriptor, task.end);
-      files.syncFull(descriptor);
+    if (task.end !== undefined && platform.files.status(descriptor).sizeBytes > task.end) {
+      platform.files.truncate(descriptor, task.end);
+      platform.files.syncFull(descriptor);
     }
   } finally {
     // Nothing is in flight any more. Closing alone would give the lock back only when the ring lets go of the file too.
-    if (task.end !== undefined) files.unlock(descriptor);
-    files.close(descriptor);
-    if (task.end === undefined) awaitRelease(files, task.path);
+    if (task.end !== undefined) platform.files.unlock(descriptor);
+    platform.files.close(descriptor);
+    if (task.end === undefined) awaitRelease(platform, task.path);
   }
 }

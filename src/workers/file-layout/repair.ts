@@ -3,35 +3,35 @@
  * the journal is cut where the damage begins, and all that lay behind is kept in a copy. Runs in a file worker.
  */
 import { basename, dirname } from 'node:path';
-import type { Files } from '../../platform/platform.js';
+import type { Platform } from '../../platform/platform.js';
 import { copyAside, realPath } from '../opening.js';
 import type { RepairedRange, RepairReport, RepairTask } from '../protocol/messages.js';
 import { notAJournal, openLocked } from './open.js';
 import { recover, surveyDamage, type Verdict } from './recovery.js';
 
-export function repairFileJournal(files: Files, task: RepairTask): RepairReport {
+export function repairFileJournal(platform: Platform, task: RepairTask): RepairReport {
   const { path, dryRun } = task;
-  const { descriptor } = openLocked(files, { path, create: false, mode: 0 });
+  const { descriptor } = openLocked(platform, { path, create: false, mode: 0 });
   try {
-    const verdict = recover(files, descriptor);
+    const verdict = recover(platform.files, descriptor);
     if (verdict.kind === 'not-a-journal') throw notAJournal(path, verdict.detail);
     const { end, records } = verdict;
-    const ranges = verdict.kind === 'corrupt' ? [cutAt(files, task, descriptor, verdict)] : [];
+    const ranges = verdict.kind === 'corrupt' ? [cutAt(platform, task, descriptor, verdict)] : [];
     return { path, layout: 'file', dryRun, repaired: !dryRun && ranges.length > 0, ranges, end, records };
   } finally {
-    files.close(descriptor);
+    platform.files.close(descriptor);
   }
 }
 
-function cutAt(files: Files, { path, dryRun }: RepairTask, descriptor: number, { end, tail, proof }: Extract<Verdict, { kind: 'corrupt' }>): RepairedRange {
-  const { laterFrames, firstLater, lastBefore, dataEnd } = surveyDamage(files, descriptor, end);
+function cutAt(platform: Platform, { path, dryRun }: RepairTask, descriptor: number, { end, tail, proof }: Extract<Verdict, { kind: 'corrupt' }>): RepairedRange {
+  const { laterFrames, firstLater, lastBefore, dataEnd } = surveyDamage(platform.files, descriptor, end);
   const journal = realPath(path);
   let keptAs: string | undefined;
   if (!dryRun) {
-    keptAs = copyAside(files, { descriptor, offset: end, bytes: dataEnd - end }, `${journal}.damaged-${end}`).name;
-    files.syncDirectory(dirname(journal));
-    files.truncate(descriptor, end);
-    files.syncFull(descriptor);
+    keptAs = copyAside(platform, { descriptor, offset: end, bytes: dataEnd - end }, `${journal}.damaged-${end}`).name;
+    platform.files.syncDirectory(dirname(journal));
+    platform.files.truncate(descriptor, end);
+    platform.files.syncFull(descriptor);
   }
   return {
     segment: basename(journal), offset: end, lsn: end, endLsn: dataEnd, bytes: dataEnd - end, keptAs,

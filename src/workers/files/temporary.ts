@@ -17,7 +17,8 @@
  * - B opens A's file, and A renames it over the target and closes it before B locks it: B has locked the *target*, finds that the
  *   name no longer leads there, and lets go.
  * - B opens a left-over, and A removes it and makes the name anew before B locks: the same.
- * - A is killed: the kernel lets go of the lock. Before the rename that makes a left-over; after it nothing is left.
+ * - A is killed: the kernel lets go of the lock, for a file that a ring was just syncing when that is over. Before the rename
+ *   that makes a left-over; after it nothing is left.
  *
  * Every replacement looks at all slots of its file, so that the next one clears what a killed process left in any of them. Those
  * who find no free slot wait while they hold none themselves: nobody waits for somebody who waits.

@@ -1,15 +1,15 @@
 /** The directory of a segment journal: what lies in it, trimming, closing. Runs in a file worker. */
-import { lstatSync, readdirSync, renameSync, unlinkSync, type Dirent, type Stats } from 'node:fs';
+import { lstatSync, readdirSync, type Dirent, type Stats } from 'node:fs';
 import { join } from 'node:path';
 import { EISDIR, ENOENT, fromNodeError, ioError, notAFile } from '../../platform/errno.js';
 import { IoError } from '../../platform/errors.js';
 import { NativeMemory } from '../../platform/ffi.js';
-import type { Files } from '../../platform/platform.js';
+import type { Platform } from '../../platform/platform.js';
 import { idChecksum } from '../protocol/frame.js';
 import { LOG_BUFFER_ALIGNMENT } from '../protocol/log-buffer.js';
 import type { CloseSegmentsTask, TrimSegmentsTask } from '../protocol/messages.js';
 import { baseOfName, closingFrames, Geometry, MARK_FLAG, segmentName, SPARE_SUFFIX } from '../protocol/segment.js';
-import { awaitRelease } from '../opening.js';
+import { awaitRelease, removeFile, removeIfThere, renameFile } from '../opening.js';
 import type { SegmentEntry } from './verdict.js';
 
 export interface ListedSegment extends SegmentEntry {
@@ -71,24 +71,20 @@ function readDirectory(directory: string): Dirent[] {
  * Takes the oldest segments out of the journal; answers the names of those that became spares. Each step is durable
  * before the next: after a crash the journal may begin later, but never has a gap.
  */
-export function trimSegments(files: Files, { directory, lockDescriptor, bases, keep }: TrimSegmentsTask): string[] {
-  checkDirectory(files, directory, lockDescriptor);
+export function trimSegments(platform: Platform, { directory, lockDescriptor, bases, keep }: TrimSegmentsTask): string[] {
+  checkDirectory(platform, directory, lockDescriptor);
   const spares: string[] = [];
   for (const base of bases) {
     const file = join(directory, segmentName(base));
     const spare = `${segmentName(base)}${SPARE_SUFFIX}`;
-    try {
-      if (spares.length < keep) {
-        renameSync(file, join(directory, spare));
-        spares.push(spare);
-      } else {
-        unlinkSync(file);
-      }
-    } catch (error) {
-      throw fromNodeError(error, file);
+    if (spares.length < keep) {
+      renameFile(platform, file, join(directory, spare));
+      spares.push(spare);
+    } else {
+      removeFile(platform, file);
     }
     // Its content may change as a spare: by then it must not be a segment any more, whatever happens.
-    files.syncDirectory(directory);
+    platform.files.syncDirectory(directory);
   }
   return spares;
 }
@@ -97,13 +93,13 @@ export function trimSegments(files: Files, { directory, lockDescriptor, bases, k
  * Throws when the path leads to another directory than the one that is locked: somebody moved it away, and what is there now
  * is not this journal's.
  */
-export function checkDirectory(files: Files, directory: string, lockDescriptor: number): void {
-  const descriptor = files.open(directory, { write: false, directory: true });
+export function checkDirectory(platform: Platform, directory: string, lockDescriptor: number): void {
+  const descriptor = platform.files.open(directory, { write: false, directory: true });
   try {
-    const [named, locked] = [files.status(descriptor, directory), files.status(lockDescriptor, directory)];
+    const [named, locked] = [platform.files.status(descriptor, directory), platform.files.status(lockDescriptor, directory)];
     if (named.inode === locked.inode && named.device === locked.device) return;
   } finally {
-    files.close(descriptor);
+    platform.files.close(descriptor);
   }
   throw new IoError('TIDEMARK_NOT_FOUND', {
     errno: ENOENT, errnoName: 'ENOENT', syscall: 'open', path: directory, explanation: 'the directory of the journal was moved away, and another one has its name',
@@ -111,41 +107,34 @@ export function checkDirectory(files: Files, directory: string, lockDescriptor: 
 }
 
 /** Removes spares that nobody needs. */
-export function removeSpares(directory: string, names: readonly string[]): void {
-  for (const name of names) {
-    try {
-      unlinkSync(join(directory, name));
-    } catch (error) {
-      const failure = fromNodeError(error, join(directory, name));
-      if (!(failure instanceof IoError) || failure.errno !== ENOENT) throw failure;
-    }
-  }
+export function removeSpares(platform: Platform, directory: string, names: readonly string[]): void {
+  for (const name of names) removeIfThere(platform, join(directory, name));
 }
 
 /** Writes the mark that says the journal was closed, where that is so; closes everything, the lock last. */
-export function closeSegments(files: Files, task: CloseSegmentsTask): void {
+export function closeSegments(platform: Platform, task: CloseSegmentsTask): void {
   try {
-    if (task.closing !== undefined) writeClosingMark(files, task.closing);
+    if (task.closing !== undefined) writeClosingMark(platform, task.closing);
   } finally {
     for (const descriptor of task.descriptors) {
-      if (task.idle) closeUnlocked(files, descriptor);
-      else files.close(descriptor);
+      if (task.idle) closeUnlocked(platform, descriptor);
+      else platform.files.close(descriptor);
     }
     if (!task.idle) {
       const { segments } = listDirectory(task.path);
-      for (const { base } of segments.slice(segments.length - task.descriptors.length)) awaitRelease(files, join(task.path, segmentName(base)), { noFollow: true });
+      for (const { base } of segments.slice(segments.length - task.descriptors.length)) awaitRelease(platform, join(task.path, segmentName(base)), { noFollow: true });
     }
-    files.close(task.lockDescriptor);
+    platform.files.close(task.lockDescriptor);
   }
 }
 
 /** Closes a segment that nothing writes to any more: whoever opens it next finds it free at once. */
-export function closeUnlocked(files: Files, descriptor: number): void {
-  files.unlock(descriptor);
-  files.close(descriptor);
+export function closeUnlocked(platform: Platform, descriptor: number): void {
+  platform.files.unlock(descriptor);
+  platform.files.close(descriptor);
 }
 
-function writeClosingMark(files: Files, { segment, end, writing, position, windowBytes, segmentBytes }: NonNullable<CloseSegmentsTask['closing']>): void {
+function writeClosingMark(platform: Platform, { segment, end, writing, position, windowBytes, segmentBytes }: NonNullable<CloseSegmentsTask['closing']>): void {
   const mark = {
     durableLsn: end,
     number: position.markNumber + 1,
@@ -161,6 +150,6 @@ function writeClosingMark(files: Files, { segment, end, writing, position, windo
   if (!new Geometry(segmentBytes).fits(end, bytes.length)) return;
   const memory = new NativeMemory(Math.max(bytes.length, LOG_BUFFER_ALIGNMENT), LOG_BUFFER_ALIGNMENT);
   memory.bytes.set(bytes);
-  files.writeFully(segment.descriptor, memory.address, bytes.length, end - segment.base);
-  files.syncFull(segment.descriptor);
+  platform.files.writeFully(segment.descriptor, memory.address, bytes.length, end - segment.base);
+  platform.files.syncFull(segment.descriptor);
 }

@@ -6,12 +6,11 @@
  * durable before it is synced.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, rmdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { EEXIST, fromNodeError, notAFile } from '../../platform/errno.js';
+import { EEXIST, inFile, notAFile } from '../../platform/errno.js';
 import { assert, IoError, JournalError, NotSupportedError } from '../../platform/errors.js';
 import { addressOf, NativeMemory } from '../../platform/ffi.js';
-import type { Files } from '../../platform/platform.js';
+import type { Platform } from '../../platform/platform.js';
 import { keepAside, lockPatiently, probeDirect, realPath, statOf } from '../opening.js';
 import { ControlBlock } from '../protocol/control-block.js';
 import { idChecksum, JOURNAL_ID_BYTES } from '../protocol/frame.js';
@@ -37,36 +36,36 @@ const LOCKED_SEGMENTS_MAX = 128;
 /** More spares than this are left-overs. */
 const SPARES_MAX = 64;
 
-export function openSegmentsJournal(files: Files, task: OpenSegmentsTask): OpenedSegments {
-  const created = createDirectory(files, task);
-  const lockDescriptor = lockDirectory(files, task.path);
-  const opening = new Opening(files, task, lockDescriptor);
+export function openSegmentsJournal(platform: Platform, task: OpenSegmentsTask): OpenedSegments {
+  const created = createDirectory(platform, task);
+  const lockDescriptor = lockDirectory(platform, task.path);
+  const opening = new Opening(platform, task, lockDescriptor);
   try {
     return opening.run(created);
   } catch (error) {
     // Under the lock: nobody else has begun in it.
-    if (created) removeEmpty(task.path);
+    if (created) removeEmpty(platform, task.path);
     opening.abandon();
     throw error;
   }
 }
 
 class Opening {
-  readonly #files: Files;
+  readonly #platform: Platform;
   readonly #task: OpenSegmentsTask;
   readonly #lock: number;
   /** Closed if opening fails. */
   readonly #segments: SegmentFile[] = [];
 
-  constructor(files: Files, task: OpenSegmentsTask, lock: number) {
-    this.#files = files;
+  constructor(platform: Platform, task: OpenSegmentsTask, lock: number) {
+    this.#platform = platform;
     this.#task = task;
     this.#lock = lock;
   }
 
   abandon(): void {
-    for (const { descriptor } of this.#segments) this.#files.close(descriptor);
-    this.#files.close(this.#lock);
+    for (const { descriptor } of this.#segments) this.#platform.files.close(descriptor);
+    this.#platform.files.close(this.#lock);
   }
 
   run(created: boolean): OpenedSegments {
@@ -75,7 +74,7 @@ class Opening {
     if (listing.segments.length > 0) return this.#continue();
     // An opening that was cut short may have left a spare behind.
     if (listing.others.length > 0 || (!created && !this.#task.create)) throw notAJournal(path, `the directory holds no segment${listing.others.length > 0 ? `, but '${listing.others[0] ?? ''}'` : ''}`);
-    removeSpares(path, listing.spares);
+    removeSpares(this.#platform, path, listing.spares);
     return this.#begin(created || this.#task.create);
   }
 
@@ -86,11 +85,11 @@ class Opening {
       journalId: randomBytes(JOURNAL_ID_BYTES), segmentBytes: this.#task.segmentBytes, firstBase: 0, end: SEGMENT_HEADER_BYTES, records: 0, recordsEver: 0,
       lastRecordLsn: 0, segmentRecords: 0, markNumber: 0, endInPlace: true, provenLsn: SEGMENT_HEADER_BYTES, windowBytes: this.#task.windowBytes, closed: false, prepared: [],
     };
-    const filesystem = this.#files.filesystem(this.#lock);
+    const filesystem = this.#platform.files.filesystem(this.#lock);
     // Whether direct IO is to be had shows on a file.
     this.#segments.push(this.#make(log, 0, false));
     const { direct, sectorBytes, refused } = this.#probe(log);
-    if (direct) for (const { descriptor } of this.#segments) this.#files.setDirect(descriptor);
+    if (direct) for (const { descriptor } of this.#segments) this.#platform.files.setDirect(descriptor);
     return this.#opened(log, { start: log.end, created, torn: undefined, direct, sectorBytes, refused, filesystem, filled: [], spares: [] });
   }
 
@@ -98,7 +97,7 @@ class Opening {
     const pace = new SharedArrayBuffer(4);
     new Int32Array(pace)[0] = PACE.calm;
     const task = { role: 'prepare-segment', making: this.#making(log, direct), base, spare: undefined, zeroBytes: this.#task.firstZeroBytes, pace, control: this.#task.control } as const;
-    return prepareSegment(this.#files, task).segment;
+    return prepareSegment(this.#platform, task).segment;
   }
 
   #making(log: LogState, direct: boolean): SegmentMaking {
@@ -108,7 +107,7 @@ class Opening {
 
   get #dsync(): boolean {
     // Buffered writes are followed by a sync of their own.
-    return this.#task.direct && this.#files.filesystem(this.#lock).dsyncWrites;
+    return this.#task.direct && this.#platform.files.filesystem(this.#lock).dsyncWrites;
   }
 
   // ---- a journal that exists -------------------------------------------------------------------------------------
@@ -116,8 +115,8 @@ class Opening {
   #continue(): OpenedSegments {
     const { path } = this.#task;
     const listing = listDirectory(path);
-    awaitWrites(this.#files, path, listing.segments);
-    const source = new SegmentSource(this.#files, path);
+    awaitWrites(this.#platform, path, listing.segments);
+    const source = new SegmentSource(this.#platform.files, path);
     let verdict: SegmentsVerdict;
     try {
       verdict = examineBlocking(listing.segments, { depth: 'tail' }, (request) => source.read(request));
@@ -140,7 +139,7 @@ class Opening {
    */
   #removeBehind(bases: readonly number[]): void {
     // From the last one on, so that there never is a gap that was not there before.
-    trimSegments(this.#files, { role: 'trim-segments', directory: this.#task.path, lockDescriptor: this.#lock, bases: bases.toReversed(), keep: 0 });
+    trimSegments(this.#platform, { role: 'trim-segments', directory: this.#task.path, lockDescriptor: this.#lock, bases: bases.toReversed(), keep: 0 });
   }
 
   /** Refuses what is damaged; answers where the log stands. */
@@ -156,7 +155,7 @@ class Opening {
 
   #resume(log: LogState, verdict: SegmentsVerdict, filled: FilledSegment[], spares: readonly string[], behind: readonly number[]): OpenedSegments {
     const geometry = new Geometry(log.segmentBytes);
-    const filesystem = this.#files.filesystem(this.#lock);
+    const filesystem = this.#platform.files.filesystem(this.#lock);
     const active = geometry.baseOf(log.end);
     this.#syncRecovered(geometry, log, active);
     const torn = verdict.kind === 'torn' ? this.#keepAside(geometry, log, verdict, behind.at(-1)) : undefined;
@@ -165,9 +164,9 @@ class Opening {
     const { direct, sectorBytes, refused } = this.#probe(log);
     if (!log.closed) this.#clearWindow(geometry, log, verdict.kind === 'torn' ? verdict.dataEnd : log.end);
     const begun = this.#beginWithMark(geometry, log, sectorBytes, direct);
-    if (direct) for (const { descriptor } of this.#segments) this.#files.setDirect(descriptor);
+    if (direct) for (const { descriptor } of this.#segments) this.#platform.files.setDirect(descriptor);
     const tooMany = spares.slice(SPARES_MAX);
-    removeSpares(this.#task.path, tooMany);
+    removeSpares(this.#platform, this.#task.path, tooMany);
     return this.#opened(begun.log, {
       start: begun.start, created: false, torn, direct, sectorBytes, refused, filesystem, filled: [...filled, ...begun.filled], spares: spares.slice(0, SPARES_MAX),
     });
@@ -178,28 +177,28 @@ class Opening {
     for (let base = geometry.baseOf(log.provenLsn); base <= active; base = geometry.nextBase(base)) {
       const name = join(this.#task.path, segmentName(base));
       if (statOf(name) === undefined) continue;
-      const descriptor = this.#files.open(name, { write: true, noFollow: true });
+      const descriptor = this.#platform.files.open(name, { write: true, noFollow: true });
       try {
-        this.#files.syncFull(descriptor);
+        this.#platform.files.syncFull(descriptor);
       } finally {
-        this.#files.close(descriptor);
+        this.#platform.files.close(descriptor);
       }
     }
-    this.#files.syncDirectory(this.#task.path);
+    this.#platform.files.syncDirectory(this.#task.path);
   }
 
   /** Opens the segment that holds the end, made anew if the one before it is full, and those prepared behind it. */
   #takeSegments(log: LogState, active: number): void {
     const { path } = this.#task;
-    this.#segments.push(log.endInPlace ? lockSegment(this.#files, path, active, this.#dsync) : this.#make(log, active, false));
-    for (const base of log.prepared) this.#segments.push(lockSegment(this.#files, path, base, this.#dsync));
+    this.#segments.push(log.endInPlace ? lockSegment(this.#platform, path, active, this.#dsync) : this.#make(log, active, false));
+    for (const base of log.prepared) this.#segments.push(lockSegment(this.#platform, path, base, this.#dsync));
   }
 
   /** Copies what the interrupted write left into a new file, durable before the window is cleared. */
   #keepAside(geometry: Geometry, log: LogState, { finding, dataEnd }: Extract<SegmentsVerdict, { kind: 'torn' }>, last = lastInPlace(geometry, log)): TornTail {
     const { path } = this.#task;
     const base = geometry.baseOf(log.end);
-    const source = new SegmentSource(this.#files, path);
+    const source = new SegmentSource(this.#platform.files, path);
     const segment = join(path, segmentName(base));
     // No more may be read of the copy than of the journal.
     const mode = Number(statOf(segment)?.mode ?? 0o600n) & 0o777;
@@ -211,7 +210,7 @@ class Opening {
           if (piece.length === 0) break;
           const memory = new NativeMemory(piece.length, 64);
           memory.bytes.set(piece);
-          this.#files.writeFully(target, memory.address, piece.length, bytes);
+          this.#platform.files.writeFully(target, memory.address, piece.length, bytes);
           bytes += piece.length;
           at += piece.length;
         }
@@ -219,11 +218,11 @@ class Opening {
     };
     let name: string;
     try {
-      name = keepAside(this.#files, `${segment}.torn-${log.end}`, mode, copy);
+      name = keepAside(this.#platform, `${segment}.torn-${log.end}`, mode, copy);
     } finally {
       source.close();
     }
-    this.#files.syncDirectory(path);
+    this.#platform.files.syncDirectory(path);
     return { lsn: log.end, state: finding.state ?? 'bad-magic', detail: `expected ${finding.expected}, got ${finding.found}`, bytes, keptAs: name };
   }
 
@@ -236,9 +235,9 @@ class Opening {
       const segment = this.#segments.find((one) => one.base === base);
       if (segment === undefined) break;
       for (let at = start; at < end; at += zeros.bytes.length) {
-        this.#files.writeFully(segment.descriptor, zeros.address, Math.min(zeros.bytes.length, end - at), at - base);
+        this.#platform.files.writeFully(segment.descriptor, zeros.address, Math.min(zeros.bytes.length, end - at), at - base);
       }
-      this.#files.syncFull(segment.descriptor);
+      this.#platform.files.syncFull(segment.descriptor);
     }
   }
 
@@ -268,7 +267,7 @@ class Opening {
     this.#put(active, log.end - active.base, bytes);
     if (this.#segments.length === 1) this.#segments.push(this.#make(log, geometry.nextBase(active.base), direct));
     this.#segments.shift();
-    this.#files.close(active.descriptor);
+    this.#platform.files.close(active.descriptor);
     return {
       log: { ...log, markNumber: mark.number, segmentRecords: 0, lastRecordLsn: 0 },
       start: geometry.nextBody(active.base),
@@ -279,15 +278,15 @@ class Opening {
   #put(segment: SegmentFile, offset: number, bytes: Uint8Array): void {
     const memory = new Uint8Array(new SharedArrayBuffer(Math.max(bytes.length, 128)));
     memory.set(bytes);
-    this.#files.writeFully(segment.descriptor, addressOf(memory), bytes.length, offset);
-    this.#files.syncFull(segment.descriptor);
+    this.#platform.files.writeFully(segment.descriptor, addressOf(memory), bytes.length, offset);
+    this.#platform.files.syncFull(segment.descriptor);
   }
 
   // ---- both ------------------------------------------------------------------------------------------------------
 
   #probe(log: LogState): { direct: boolean; sectorBytes: number; refused: string | undefined } {
     const base = this.#segments[0]?.base ?? log.firstBase;
-    const probed = this.#task.direct ? probeDirect(this.#files, join(this.#task.path, segmentName(base)), { noFollow: true }) : undefined;
+    const probed = this.#task.direct ? probeDirect(this.#platform, join(this.#task.path, segmentName(base)), { noFollow: true }) : undefined;
     const direct = probed?.sectorBytes !== undefined;
     return { direct, sectorBytes: probed?.sectorBytes ?? BUFFERED_SECTOR_BYTES, refused: probed?.refused };
   }
@@ -334,59 +333,60 @@ function* bodies(geometry: Geometry, last: number, from: number, to: number): Ge
   }
 }
 
-function createDirectory(files: Files, { path, create, mode }: OpenSegmentsTask): boolean {
+function createDirectory(platform: Platform, { path, create, mode }: OpenSegmentsTask): boolean {
   if (!create) return false;
-  const made = makeDirectory(path, mode);
+  const made = makeDirectory(platform, path, mode);
   // Whoever made it: its name may not be durable yet.
-  files.syncDirectory(dirname(realPath(path)));
+  platform.files.syncDirectory(dirname(realPath(path)));
   return made;
 }
 
-function makeDirectory(path: string, mode: number): boolean {
+function makeDirectory({ names }: Platform, path: string, mode: number): boolean {
   try {
-    // Whoever may read the files may enter the directory.
-    mkdirSync(path, { mode: mode | ((mode & 0o444) >> 2) });
+    inFile(path, () => {
+      // Whoever may read the files may enter the directory.
+      names.makeDirectory({ directory: undefined, path }, mode | ((mode & 0o444) >> 2));
+    });
   } catch (error) {
-    const failure = fromNodeError(error, path);
-    if (failure instanceof IoError && failure.errno === EEXIST) return false;
-    throw failure;
+    if (error instanceof IoError && error.errno === EEXIST) return false;
+    throw error;
   }
   return true;
 }
 
 /** What opening has created and could not fill. */
-function removeEmpty(path: string): void {
+function removeEmpty({ names }: Platform, path: string): void {
   try {
-    rmdirSync(path);
+    names.removeDirectory({ directory: undefined, path });
   } catch {
     // Something is in it after all, and stays.
   }
 }
 
 /** Opens the directory of a journal and takes its lock. */
-export function lockDirectory(files: Files, path: string): number {
+export function lockDirectory(platform: Platform, path: string): number {
   const status = statOf(path);
   if (status !== undefined && !status.isDirectory()) throw notAFile(path);
-  const descriptor = files.open(path, { write: false, directory: true });
-  const holder = lockPatiently(files, descriptor, ({ alive }) => !alive);
+  const descriptor = platform.files.open(path, { write: false, directory: true });
+  const holder = lockPatiently(platform, descriptor, ({ alive }) => !alive);
   if (holder === undefined) return descriptor;
-  files.close(descriptor);
+  platform.files.close(descriptor);
   throw new JournalError('TIDEMARK_LOCKED', `journal '${path}' is open for writing in ${holder.description}`, { path, holderPid: holder.pid });
 }
 
 /** Opens a segment and takes its lock. */
-export function lockSegment(files: Files, directory: string, base: number, dsync: boolean): SegmentFile {
+export function lockSegment(platform: Platform, directory: string, base: number, dsync: boolean): SegmentFile {
   const name = join(directory, segmentName(base));
-  const descriptor = files.open(name, { write: true, noFollow: true, dsync });
-  const holder = lockPatiently(files, descriptor, () => true);
+  const descriptor = platform.files.open(name, { write: true, noFollow: true, dsync });
+  const holder = lockPatiently(platform, descriptor, () => true);
   if (holder === undefined) return { base, descriptor };
-  files.close(descriptor);
+  platform.files.close(descriptor);
   throw new JournalError('TIDEMARK_LOCKED', `segment '${name}' is being written in ${holder.description}`, { path: name, holderPid: holder.pid });
 }
 
 /** Waits for the writes of a killed process that the kernel still has in hand: they hold the locks of the newest segments. */
-export function awaitWrites(files: Files, directory: string, segments: readonly SegmentEntry[]): void {
-  for (const { base } of segments.slice(-LOCKED_SEGMENTS_MAX)) files.close(lockSegment(files, directory, base, false).descriptor);
+export function awaitWrites(platform: Platform, directory: string, segments: readonly SegmentEntry[]): void {
+  for (const { base } of segments.slice(-LOCKED_SEGMENTS_MAX)) platform.files.close(lockSegment(platform, directory, base, false).descriptor);
 }
 
 function notAJournal(path: string, detail: string): JournalError {

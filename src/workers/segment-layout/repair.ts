@@ -4,13 +4,11 @@
  * Nothing is changed before a copy of it is durable beside the journal. Whenever this is cut short, what is left is damaged
  * as before or less so, and can be repaired again.
  */
-import { renameSync } from 'node:fs';
 import { join } from 'node:path';
-import { fromNodeError } from '../../platform/errno.js';
 import { assert, NotSupportedError } from '../../platform/errors.js';
 import { NativeMemory } from '../../platform/ffi.js';
-import type { Files } from '../../platform/platform.js';
-import { copyAside } from '../opening.js';
+import type { Platform } from '../../platform/platform.js';
+import { copyAside, renameFile } from '../opening.js';
 import { idChecksum } from '../protocol/frame.js';
 import { LOG_BUFFER_ALIGNMENT } from '../protocol/log-buffer.js';
 import type { RepairedRange, RepairReport, RepairTask } from '../protocol/messages.js';
@@ -23,16 +21,16 @@ import { examineBlocking } from './recovery.js';
 import { planRepair, type PlannedRange, type RepairPlan } from './repair-plan.js';
 import { SegmentSource } from './source.js';
 
-export function repairSegmentsJournal(files: Files, task: RepairTask): RepairReport {
-  const lock = lockDirectory(files, task.path);
+export function repairSegmentsJournal(platform: Platform, task: RepairTask): RepairReport {
+  const lock = lockDirectory(platform, task.path);
   try {
     const { segments } = listDirectory(task.path);
-    awaitWrites(files, task.path, segments);
-    const source = new SegmentSource(files, task.path);
+    awaitWrites(platform, task.path, segments);
+    const source = new SegmentSource(platform.files, task.path);
     try {
       const overlay = new Overlay(segments, (request) => source.read(request));
       const plan = planRepair(task.path, overlay);
-      const repairing = new Repairing(files, task, overlay, plan);
+      const repairing = new Repairing(platform, task, overlay, plan);
       const ranges = repairing.ranges();
       const { end, records } = plan.verdict.log;
       if (!task.dryRun && ranges.length > 0) repairing.carryOut();
@@ -41,18 +39,18 @@ export function repairSegmentsJournal(files: Files, task: RepairTask): RepairRep
       source.close();
     }
   } finally {
-    files.close(lock);
+    platform.files.close(lock);
   }
 }
 
 class Repairing {
-  readonly #files: Files;
+  readonly #platform: Platform;
   readonly #task: RepairTask;
   readonly #overlay: Overlay;
   readonly #plan: RepairPlan;
 
-  constructor(files: Files, task: RepairTask, overlay: Overlay, plan: RepairPlan) {
-    this.#files = files;
+  constructor(platform: Platform, task: RepairTask, overlay: Overlay, plan: RepairPlan) {
+    this.#platform = platform;
     this.#task = task;
     this.#overlay = overlay;
     this.#plan = plan;
@@ -62,7 +60,7 @@ class Repairing {
   ranges(): RepairedRange[] {
     const around = this.#recordsAround();
     const ranges = this.#plan.ranges.map((range) => this.#rangeOf(range, around.get(range) ?? { before: undefined, after: undefined }));
-    if (!this.#task.dryRun && ranges.length > 0) this.#files.syncDirectory(this.#task.path);
+    if (!this.#task.dryRun && ranges.length > 0) this.#platform.files.syncDirectory(this.#task.path);
     return ranges;
   }
 
@@ -81,11 +79,11 @@ class Repairing {
 
   #keep(base: number, offset: number, bytes: number): string {
     const name = join(this.#task.path, segmentName(base));
-    const descriptor = this.#files.open(name, { write: false, noFollow: true });
+    const descriptor = this.#platform.files.open(name, { write: false, noFollow: true });
     try {
-      return copyAside(this.#files, { descriptor, offset, bytes }, `${name}.damaged-${base + offset}`).name;
+      return copyAside(this.#platform, { descriptor, offset, bytes }, `${name}.damaged-${base + offset}`).name;
     } finally {
-      this.#files.close(descriptor);
+      this.#platform.files.close(descriptor);
     }
   }
 
@@ -118,9 +116,9 @@ class Repairing {
     const changed = this.#overlay.changed;
     for (const segment of changed) if (segment.foundBytes === undefined) this.#make(segment);
     for (const segment of changed) this.#write(segment, segment.patches.filter((patch) => !isMark(patch)));
-    this.#files.syncDirectory(path);
+    this.#platform.files.syncDirectory(path);
     for (const segment of changed) this.#write(segment, segment.patches.filter(isMark));
-    const source = new SegmentSource(this.#files, path);
+    const source = new SegmentSource(this.#platform.files, path);
     try {
       const { kind } = examineBlocking(listDirectory(path).segments, { depth: 'all' }, (request) => source.read(request));
       assert(kind === this.#plan.verdict.kind, 'a repaired journal is what was planned');
@@ -133,63 +131,59 @@ class Repairing {
   #make({ base, sizeBytes, patches }: PlannedSegment): void {
     const { path } = this.#task;
     const spare = `${segmentName(base)}${SPARE_SUFFIX}`;
-    removeSpares(path, [spare]);
+    removeSpares(this.#platform, path, [spare]);
     const beside = this.#overlay.listing.find(({ base: other }) => this.#overlay.foundBytes(other) !== undefined);
     assert(beside !== undefined, 'a journal has a segment');
     const mode = this.#modeOf(beside.base);
-    const descriptor = this.#files.open(join(path, spare), { write: true, create: true, exclusive: true, mode });
+    const descriptor = this.#platform.files.open(join(path, spare), { write: true, create: true, exclusive: true, mode });
     try {
       this.#reserve(descriptor, sizeBytes);
       for (const patch of patches) if (patch.offset === 0) this.#put(descriptor, patch);
-      this.#files.syncFull(descriptor);
+      this.#platform.files.syncFull(descriptor);
     } finally {
-      this.#files.close(descriptor);
+      this.#platform.files.close(descriptor);
     }
-    try {
-      renameSync(join(path, spare), join(path, segmentName(base)));
-    } catch (error) {
-      throw fromNodeError(error, join(path, spare));
-    }
-    this.#files.syncDirectory(path);
+    renameFile(this.#platform, join(path, spare), join(path, segmentName(base)));
+    this.#platform.files.syncDirectory(path);
   }
 
   #modeOf(base: number): number {
-    const descriptor = this.#files.open(join(this.#task.path, segmentName(base)), { write: false, noFollow: true });
+    const descriptor = this.#platform.files.open(join(this.#task.path, segmentName(base)), { write: false, noFollow: true });
     try {
-      return this.#files.status(descriptor).mode;
+      return this.#platform.files.status(descriptor).mode;
     } finally {
-      this.#files.close(descriptor);
+      this.#platform.files.close(descriptor);
     }
   }
 
   #reserve(descriptor: number, sizeBytes: number): void {
     try {
-      this.#files.allocate(descriptor, 0, sizeBytes);
+      this.#platform.files.allocate(descriptor, 0, sizeBytes);
     } catch (error) {
       if (!(error instanceof NotSupportedError)) throw error;
-      this.#files.truncate(descriptor, sizeBytes);
+      this.#platform.files.truncate(descriptor, sizeBytes);
     }
   }
 
   #write({ base, sizeBytes, foundBytes }: PlannedSegment, patches: readonly Patch[]): void {
     const resized = foundBytes !== undefined && foundBytes !== sizeBytes;
     if (patches.length === 0 && !resized) return;
-    const descriptor = this.#files.open(join(this.#task.path, segmentName(base)), { write: true, noFollow: true });
+    const descriptor = this.#platform.files.open(join(this.#task.path, segmentName(base)), { write: true, noFollow: true });
     try {
       if (resized) {
         if (foundBytes < sizeBytes) this.#reserve(descriptor, sizeBytes);
-        else this.#files.truncate(descriptor, sizeBytes);
+        else this.#platform.files.truncate(descriptor, sizeBytes);
       }
       for (const patch of patches) this.#put(descriptor, patch);
-      this.#files.syncFull(descriptor);
+      this.#platform.files.syncFull(descriptor);
     } finally {
-      this.#files.close(descriptor);
+      this.#platform.files.close(descriptor);
     }
   }
 
   #put(descriptor: number, { offset, bytes }: Patch): void {
     const memory = new NativeMemory(Math.max(bytes.length, LOG_BUFFER_ALIGNMENT), LOG_BUFFER_ALIGNMENT);
     memory.bytes.set(bytes);
-    this.#files.writeFully(descriptor, memory.address, bytes.length, offset);
+    this.#platform.files.writeFully(descriptor, memory.address, bytes.length, offset);
   }
 }
