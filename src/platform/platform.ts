@@ -172,6 +172,7 @@ export interface Ring {
   writeVector(file: RingFile, pieces: readonly MemoryPiece[], offset: number, dsync: boolean, link: Link, done: Completion): void;
   read(file: RingFile, address: number, bytes: number, offset: number, bufferSlot: number, link: Link, done: Completion): void;
   syncData(file: RingFile, link: Link, done: Completion): void;
+  syncFull(file: RingFile, link: Link, done: Completion): void;
   allocate(file: RingFile, offset: number, bytes: number, done: Completion): void;
   submit(): void;
   /** Runs the completions that are there; answers how many. */

@@ -18,7 +18,7 @@ import type { OperationContext } from './context.js';
 import { changeNames, parentOf, Parents, type Entry } from './parents.js';
 import { openPlace } from './places.js';
 import { copyMetadata, type CopiedParts } from './preserve.js';
-import { syncTogether, type ContentSync } from './sync-together.js';
+import { syncTogether, type FileSync } from './sync-together.js';
 import { clear, discard, isTemporaryName, statOf, takeTemporary, type Temporary } from './temporary.js';
 
 /** How a new content gets its metadata. */
@@ -31,8 +31,8 @@ export interface ReplaceSettings {
 
 export interface Replaced {
   readonly primitive: 'renameat';
-  /** How the content became durable before the rename: `fsync` where metadata was set too. */
-  readonly contentSync: ContentSync | 'fsync';
+  /** How the new file became durable before the rename. */
+  readonly contentSync: FileSync;
   /** How the rename became durable: a sync of the directory. */
   readonly sync: 'fsync';
   /** Written. */
@@ -143,13 +143,14 @@ function replaceRound(platform: Platform, calls: readonly Call[], parents: Paren
   }));
 }
 
-/** Syncs the contents at the same time, as far as they have no more to sync than that. */
+/** Syncs the new files at the same time. */
 function syncRound(platform: Platform, prepared: readonly Outcome<Prepared>[]): Outcome<Synced>[] {
-  const contents = prepared.flatMap((outcome) => (outcome.ok && !outcome.value.metadataSet ? [outcome.value.temporary.descriptor] : []));
+  const descriptors = prepared.flatMap((outcome) => (outcome.ok ? [outcome.value.temporary.descriptor] : []));
   // All of them: a filesystem with a journal then commits what they have in common once.
-  if (contents.length > 1) for (const descriptor of contents) platform.files.startWriteback(descriptor);
-  const results = new Map(syncTogether(platform, contents).map((result, i) => [contents[i], result]));
-  return prepared.map((outcome) => next(outcome, (file) => finishSync(platform, file, results.get(file.temporary.descriptor))));
+  if (descriptors.length > 1) for (const descriptor of descriptors) platform.files.startWriteback(descriptor);
+  const results = syncTogether(platform, descriptors);
+  let position = 0;
+  return prepared.map((outcome) => next(outcome, (file) => finishSync(platform, file, results[position++] as Error | FileSync)));
 }
 
 function bytesAnd([, data, settings]: Call['args']): [Uint8Array, ReplaceSettings] {
@@ -187,13 +188,11 @@ export interface Prepared {
   readonly target: ReplaceTarget;
   readonly temporary: Temporary;
   readonly bytes: number;
-  /** More than content has to become durable. */
-  readonly metadataSet: boolean;
 }
 
-/** A content that is durable, beside its target. */
+/** A new file that is durable, beside its target. */
 export interface Synced extends Prepared {
-  readonly contentSync: Replaced['contentSync'];
+  readonly contentSync: FileSync;
 }
 
 interface Renamed {
@@ -246,25 +245,23 @@ export function prepareWith(context: OperationContext, target: ReplaceTarget, se
     if (temporary === undefined) return undefined;
     return orDiscard(platform, temporary, () => {
       const bytes = write(temporary.descriptor);
-      return { target, temporary, bytes, metadataSet: setMetadata(platform, target, temporary, settings) };
+      setMetadata(platform, target, temporary, settings);
+      return { target, temporary, bytes };
     });
   });
 }
 
-/** Takes what the sync of the content answered, or does the whole sync where it is still to be done. */
-function finishSync(platform: Platform, file: Prepared, done: Error | ContentSync | undefined): Synced {
+function finishSync(platform: Platform, file: Prepared, done: Error | FileSync): Synced {
   return inFile(file.target.entry.path, () => orDiscard(platform, file.temporary, () => {
     if (done instanceof Error) throw done;
-    // The size of a new file is among what fdatasync covers; owner, mode, times and attributes are not.
-    if (done === undefined) platform.files.syncFull(file.temporary.descriptor);
-    return { ...file, contentSync: done ?? 'fsync' };
+    return { ...file, contentSync: done };
   }));
 }
 
-/** One content by itself. */
-export function syncContent(platform: Platform, file: Prepared): Synced {
-  const [result] = file.metadataSet ? [] : syncTogether(platform, [file.temporary.descriptor]);
-  return finishSync(platform, file, result);
+/** One new file by itself. */
+export function syncOne(platform: Platform, file: Prepared): Synced {
+  const [done] = syncTogether(platform, [file.temporary.descriptor]);
+  return finishSync(platform, file, done as Error | FileSync);
 }
 
 /** From here on the new content is there for everybody. */
@@ -302,16 +299,19 @@ export function writeContent(context: OperationContext, descriptor: number, data
   }
 }
 
-/** Answers whether there was anything to set. */
-function setMetadata(platform: Platform, { entry, existing }: ReplaceTarget, { descriptor, metadata: made }: Temporary, { preserve, mode }: ReplaceSettings): boolean {
-  const setMode = (wanted: number): boolean => {
-    if (wanted === made.mode) return false;
-    platform.metadata.chmod(descriptor, wanted);
-    return true;
+function setMetadata(platform: Platform, { entry, existing }: ReplaceTarget, { descriptor, metadata: made }: Temporary, { preserve, mode }: ReplaceSettings): void {
+  const setMode = (wanted: number): void => {
+    if (wanted !== made.mode) platform.metadata.chmod(descriptor, wanted);
   };
-  if (existing === undefined) return setMode(mode);
+  if (existing === undefined) {
+    setMode(mode);
+    return;
+  }
   const modeAlone = !preserve.owner && !preserve.times && !preserve.xattrs;
-  if (modeAlone && (!preserve.mode || (existing.mode & SET_BITS) === 0)) return setMode(preserve.mode ? existing.mode : mode);
+  if (modeAlone && (!preserve.mode || (existing.mode & SET_BITS) === 0)) {
+    setMode(preserve.mode ? existing.mode : mode);
+    return;
+  }
   const from = platform.places.openBeneath(entry.parent.descriptor, entry.name, { write: false, noFollow: true, pathOnly: !preserve.xattrs });
   try {
     const missing = copyMetadata(platform, from, descriptor, preserve);
@@ -320,7 +320,6 @@ function setMetadata(platform: Platform, { entry, existing }: ReplaceTarget, { d
     platform.files.close(from);
   }
   if (!preserve.mode) setMode(mode);
-  return true;
 }
 
 function namesIn({ places }: Platform, directory: { readonly descriptor: number; readonly path: string }): string[] {
