@@ -1,6 +1,6 @@
 /** Opening of files: what is made, what is refused, direct IO, and handles that other threads use. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readlinkSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
@@ -10,6 +10,7 @@ import { FileHandle, IoScheduler, type OpenOrCreateOptions, type SharedHandle } 
 import { until } from '../fault/tools.js';
 import { temporaryDirectory } from '../support.js';
 import { directoryOn, FILESYSTEMS } from './filesystems.js';
+import { flagsOf, O_APPEND, O_DIRECT, O_DSYNC, openPaths } from './tools.js';
 
 const scheduler = new IoScheduler();
 const { files } = scheduler;
@@ -25,31 +26,9 @@ const DIRECT: Readonly<Record<string, number | undefined>> = {
   'ext4': 512, 'xfs': 512, 'btrfs': 4096, 'ext4-4k': 4096, 'xfs-4k': 4096, 'tmpfs': undefined, 'overlay': 512,
 };
 
-/** What this process has open. */
-function openPaths(): string[] {
-  return readdirSync('/proc/self/fd').flatMap((descriptor) => {
-    try {
-      return [readlinkSync(`/proc/self/fd/${descriptor}`)];
-    } catch {
-      // It was closed meanwhile, as that of this list is.
-      return [];
-    }
-  });
-}
-
 function codeOf(promise: Promise<unknown>): Promise<string> {
   return promise.then(() => 'resolved', (error: unknown) => String((error as { code?: unknown }).code));
 }
-
-/** Flags of an open descriptor, as the kernel tells. */
-function flagsOf(handle: FileHandle): number {
-  const [, flags] = /flags:\s+(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${handle.file.descriptor}`, 'utf8')) ?? [];
-  return Number.parseInt(flags ?? '', 8);
-}
-
-const O_APPEND = 0o2000;
-const O_DSYNC = 0o10000;
-const O_DIRECT = process.arch.startsWith('arm') ? 0o200000 : 0o40000;
 
 for (const filesystem of FILESYSTEMS) {
   test(`${filesystem.name}: a new file is made once`, async () => {

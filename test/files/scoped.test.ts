@@ -1,6 +1,6 @@
 /** What is confined to a directory stays inside, whatever paths it is given, and whatever happens to them meanwhile. */
 import { execFileSync } from 'node:child_process';
-import { lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { test } from 'uvu';
@@ -10,6 +10,7 @@ import { noTracing, runProgram, skip } from '../fault/tools.js';
 import type { Striven } from '../programs/confined.js';
 import { layGrounds, operationsOfHandle, operationsOfScope, stateOf, tryEscapes, WITHOUT_PATH, type Escaped, type Grounds } from './escapes.js';
 import { directoryOn, FILESYSTEMS, type TestFilesystem } from './filesystems.js';
+import { openPaths } from './tools.js';
 
 const scheduler = new IoScheduler();
 const { files } = scheduler;
@@ -32,18 +33,6 @@ async function pathsOf(scope: ScopedFiles, path: string): Promise<string[]> {
   return paths.sort();
 }
 
-/** What this process has open there. */
-function openBelow(directory: string): string[] {
-  return readdirSync('/proc/self/fd').flatMap((descriptor) => {
-    try {
-      return [readlinkSync(`/proc/self/fd/${descriptor}`)];
-    } catch {
-      // It was closed meanwhile, as that of this list is.
-      return [];
-    }
-  }).filter((path) => path.startsWith(directory));
-}
-
 for (const filesystem of FILESYSTEMS) {
   test(`${filesystem.name}: no operation leaves a scope or a directory`, async () => {
     const grounds = layGrounds(directoryOn(filesystem));
@@ -56,7 +45,7 @@ for (const filesystem of FILESYSTEMS) {
     assert.equal([stateOf(grounds.outside), stateOf(grounds.inside)], before);
     await handle.close();
     await scope.close();
-    assert.equal(openBelow(filesystem.directory), []);
+    assert.equal(openPaths().filter((path) => path.startsWith(filesystem.directory)), []);
   });
 }
 

@@ -1,13 +1,13 @@
 /** An open directory: whatever happens to the names that lead there, it stays the same one. */
 import type { DirectoryEntry } from '../../platform/interface/directories.js';
 import type { RenameMode } from '../../platform/interface/names.js';
-import type { OpenFlags } from '../../platform/platform.js';
 import type { OpenFile } from '../../workers/protocol/operation.js';
 import * as check from '../options.js';
 import type { Caller, NamedPlace, OperationOptions } from './caller.js';
-import { FileHandle } from './file-handle.js';
+import type { FileHandle } from './file-handle.js';
 import type { Statx, StatxOptions } from './metadata.js';
 import { checkShared, OpenHandle, type SharedHandle } from './handle.js';
+import { handleOf } from './open.js';
 
 export interface MakeDirectoryAtOptions extends OperationOptions {
   /** Permission bits, 0 to 0o7777, less those of the process's umask. Default 0o777. */
@@ -19,10 +19,17 @@ export interface OpenAtOptions extends OperationOptions {
   readonly write?: boolean;
   /** Makes the file where there is none. With `write`. Default false. */
   readonly create?: boolean;
-  /** What exists already is refused (`TIDEMARK_EXISTS`), a link too. With `create`. Default false. */
+  /** What exists already is refused (`TIDEMARK_EXISTS`), a link too. With `create`, not with `append`. Default false. */
   readonly exclusive?: boolean;
-  /** Writes go to the end of the file. With `write`. Default false. */
+  /** For `append`, as `files.openAppend` opens. With `write`. Default false. */
   readonly append?: boolean;
+  /** Every write is durable when it returns (`O_DSYNC`). With `write`. Default false. */
+  readonly dsync?: boolean;
+  /**
+   * Transfers bypass the page cache where the filesystem allows it; `handle.direct` tells whether they do, and why not. With
+   * `append` they never do. Default false.
+   */
+  readonly direct?: boolean;
   /** Permission bits of a file that is made, 0 to 0o7777, less those of the process's umask. Default 0o600. */
   readonly mode?: number;
 }
@@ -49,6 +56,7 @@ export interface DirectoryListing extends AtResult<'getdents64'> {
   readonly entries: readonly DirectoryEntry[];
 }
 
+const OPEN_OPTIONS = ['write', 'create', 'exclusive', 'append', 'dsync', 'direct', 'mode'] as const;
 const RENAME_MODES = ['replace', 'noReplace', 'exchange'] as const;
 const MODE_MAX = 0o7777;
 
@@ -85,15 +93,19 @@ export class DirectoryHandle extends OpenHandle {
   }
 
   /**
-   * Opens a file (openat2(2)). A link that is the last part of the name is followed as far as it stays inside. A directory is
-   * refused with `TIDEMARK_IS_DIRECTORY` (see {@link openDirectoryAt}), a device, FIFO or socket with `TIDEMARK_NOT_A_FILE`.
+   * Opens a regular file (openat2(2)), under the rules of `files.openRead` and its kin: a directory is refused with
+   * `TIDEMARK_IS_DIRECTORY` (see {@link openDirectoryAt}), a device, FIFO or socket with `TIDEMARK_NOT_A_FILE`. A link that is the
+   * last part of the name is followed as far as it stays inside; one that leads nowhere is not, where a file is made.
    */
   async openAt(name: string, options?: OpenAtOptions): Promise<FileHandle> {
     const caller = this.#caller;
-    const file = await caller.run('openAt', [this.#at('name', name), openFlags(caller.options(options, ['write', 'create', 'exclusive', 'append', 'mode']))], options, {
-      discard: (file) => caller.discard({ file }),
-    });
-    return caller.remember(new FileHandle(file, '', caller.release));
+    const { discard } = caller;
+    const { write, create, exclusive, append, dsync, direct, mode } = openFlags(caller.options(options, OPEN_OPTIONS));
+    const place = this.#at('name', name);
+    const creation = { mode, durable: false };
+    if (!write) return handleOf(caller, await caller.run('openRead', [place, direct], options, { discard }));
+    if (exclusive) return handleOf(caller, await caller.run('openWriteNew', [place, direct, dsync, creation], options, { discard }));
+    return handleOf(caller, await caller.run(append ? 'openAppend' : 'openWriteAt', [place, direct, dsync, create ? creation : undefined], options, { discard }));
   }
 
   /** Opens a directory below this one, which is then one of its own: nothing leads from it back to this one. */
@@ -200,13 +212,13 @@ async function opened(caller: Caller, place: NamedPlace, pathOnly: boolean, opti
   return caller.remember(new DirectoryHandle(caller, file, caller.release));
 }
 
-function openFlags(options: Partial<OpenAtOptions>): OpenFlags {
-  const write = check.boolean('write', options.write, false);
-  const create = check.boolean('create', options.create, false);
-  const exclusive = check.boolean('exclusive', options.exclusive, false);
-  const append = check.boolean('append', options.append, false);
+function openFlags(options: Partial<OpenAtOptions>): Required<Omit<OpenAtOptions, keyof OperationOptions>> {
+  const flag = (name: Exclude<(typeof OPEN_OPTIONS)[number], 'mode'>): boolean => check.boolean(name, options[name], false);
+  const [write, create, exclusive, append, dsync, direct] = [flag('write'), flag('create'), flag('exclusive'), flag('append'), flag('dsync'), flag('direct')];
   if (create && !write) check.fail('create', 'false without `write`', create);
   if (exclusive && !create) check.fail('exclusive', 'false without `create`', exclusive);
   if (append && !write) check.fail('append', 'false without `write`', append);
-  return { write, create, exclusive, append, mode: check.integer('mode', options.mode, 0o600, 0, MODE_MAX) };
+  if (dsync && !write) check.fail('dsync', 'false without `write`', dsync);
+  if (exclusive && append) check.fail('exclusive', 'false with `append`', exclusive);
+  return { write, create, exclusive, append, dsync, direct, mode: check.integer('mode', options.mode, 0o600, 0, MODE_MAX) };
 }
