@@ -1,6 +1,6 @@
 /** Runs operations by name: what a file worker does with its tasks. */
 import { createRequire } from 'node:module';
-import { InternalError, NotSupportedError } from '../platform/errors.js';
+import { InternalError } from '../platform/errors.js';
 import { selectPlatform } from '../platform/select.js';
 import { uninterrupted } from '../platform/thread-start.js';
 import { OperationContext } from './files/context.js';
@@ -45,12 +45,8 @@ async function outcomesOf(calls: readonly OperationCall[], moved: ArrayBuffer[])
   return outcomes;
 }
 
-/** Refuses what this platform cannot do. */
 function start(call: OperationCall, moved: ArrayBuffer[]): OperationContext {
-  const platform = selectPlatform();
-  const missing = platform.supports.missingOperations[call.name];
-  if (missing !== undefined) throw new NotSupportedError(call.name, missing);
-  return new OperationContext(platform, call, moved);
+  return new OperationContext(selectPlatform(), call, moved);
 }
 
 type Piscina = typeof import('piscina');

@@ -124,8 +124,8 @@ export function operationsOfHandle(handle: DirectoryHandle): ConfinedOperation[]
   ];
 }
 
-/** Methods of a scope that take no path, or only handles. */
-export const WITHOUT_PATH: readonly (keyof ScopedFiles)[] = ['attachDirectory', 'close', 'fchown', 'setWriteLifetimeHint', 'getWriteLifetimeHint'];
+/** Of a scope what takes no path, or only handles. */
+export const WITHOUT_PATH: readonly (keyof ScopedFiles)[] = ['supports', 'attachDirectory', 'close', 'fchown', 'setWriteLifetimeHint', 'getWriteLifetimeHint'];
 
 type Run = (path: string) => Promise<unknown>;
 

@@ -8,6 +8,7 @@ import type { FileHandle } from './file-handle.js';
 import type { Statx, StatxOptions } from './metadata.js';
 import { checkShared, OpenHandle, type SharedHandle } from './handle.js';
 import { handleOf } from './open.js';
+import { requireOperation } from './supports.js';
 
 export interface MakeDirectoryAtOptions extends OperationOptions {
   /** Permission bits, 0 to 0o7777, less those of the process's umask. Default 0o777. */
@@ -87,6 +88,7 @@ export class DirectoryHandle extends OpenHandle {
 
   /** Makes a directory (mkdirat(2)). `TIDEMARK_EXISTS` where the name is taken. */
   async mkdirAt(name: string, options?: MakeDirectoryAtOptions): Promise<AtResult<'mkdirat'>> {
+    requireOperation('mkdirAt');
     const { mode } = this.#caller.options(options, ['mode']);
     await this.#caller.run('makeDirectoryAt', [this.#at('name', name), check.integer('mode', mode, 0o777, 0, MODE_MAX)], options);
     return { primitive: 'mkdirat' };
@@ -98,6 +100,7 @@ export class DirectoryHandle extends OpenHandle {
    * last part of the name is followed as far as it stays inside; one that leads nowhere is not, where a file is made.
    */
   async openAt(name: string, options?: OpenAtOptions): Promise<FileHandle> {
+    requireOperation('openAt');
     const caller = this.#caller;
     const { discard } = caller;
     const { write, create, exclusive, append, dsync, direct, mode } = openFlags(caller.options(options, OPEN_OPTIONS));
@@ -110,12 +113,14 @@ export class DirectoryHandle extends OpenHandle {
 
   /** Opens a directory below this one, which is then one of its own: nothing leads from it back to this one. */
   async openDirectoryAt(name: string, options?: OperationOptions): Promise<DirectoryHandle> {
+    requireOperation('openDirectoryAt');
     this.#caller.options(options, []);
     return openDirectory(this.#caller, this.#at('name', name), options);
   }
 
   /** Removes a name that is no directory's, a link itself (unlinkat(2)). Of a directory: `TIDEMARK_IS_DIRECTORY`. */
   async unlinkAt(name: string, options?: OperationOptions): Promise<AtResult<'unlinkat'>> {
+    requireOperation('unlinkAt');
     this.#caller.options(options, []);
     await this.#caller.run('unlinkAt', [this.#at('name', name)], options);
     return { primitive: 'unlinkat' };
@@ -123,6 +128,7 @@ export class DirectoryHandle extends OpenHandle {
 
   /** Removes a directory that is empty (unlinkat(2) with `AT_REMOVEDIR`). */
   async rmdirAt(name: string, options?: OperationOptions): Promise<AtResult<'unlinkat'>> {
+    requireOperation('rmdirAt');
     this.#caller.options(options, []);
     await this.#caller.run('removeDirectoryAt', [this.#at('name', name)], options);
     return { primitive: 'unlinkat' };
@@ -134,6 +140,7 @@ export class DirectoryHandle extends OpenHandle {
    * filesystem has no such thing). Links are renamed themselves.
    */
   async renameAt(oldName: string, newName: string, options?: RenameAtOptions): Promise<AtResult<'renameat' | 'renameat2'>> {
+    requireOperation('renameAt');
     const { directory, mode: wanted } = this.#caller.options(options, ['directory', 'mode']);
     const mode = check.oneOf('mode', wanted, 'replace', RENAME_MODES);
     await this.#caller.run('renameAt', [this.#at('oldName', oldName), this.#other(directory).#at('newName', newName), mode], options);
@@ -142,6 +149,7 @@ export class DirectoryHandle extends OpenHandle {
 
   /** Gives a file a second name (linkat(2)); of a link, the link itself gets it. */
   async linkAt(name: string, newName: string, options?: LinkAtOptions): Promise<AtResult<'linkat'>> {
+    requireOperation('linkAt');
     const { directory } = this.#caller.options(options, ['directory']);
     await this.#caller.run('linkAt', [this.#at('name', name), this.#other(directory).#at('newName', newName)], options);
     return { primitive: 'linkat' };
@@ -149,6 +157,7 @@ export class DirectoryHandle extends OpenHandle {
 
   /** Makes a symbolic link (symlinkat(2)). It may hold any path, one that leads out too: that is refused when it is followed. */
   async symlinkAt(target: string, name: string, options?: OperationOptions): Promise<AtResult<'symlinkat'>> {
+    requireOperation('symlinkAt');
     this.#caller.options(options, []);
     await this.#caller.run('symlinkAt', [check.path('target', target), this.#at('name', name)], options);
     return { primitive: 'symlinkat' };
@@ -156,6 +165,7 @@ export class DirectoryHandle extends OpenHandle {
 
   /** What a symbolic link holds (readlinkat(2)). */
   async readlinkAt(name: string, options?: OperationOptions): Promise<AtResult<'readlinkat'> & { readonly target: string }> {
+    requireOperation('readlinkAt');
     this.#caller.options(options, []);
     const target = await this.#caller.run('readlinkAt', [this.#at('name', name)], options);
     return { primitive: 'readlinkat', target };
@@ -163,6 +173,7 @@ export class DirectoryHandle extends OpenHandle {
 
   /** What is known of a file or directory (statx(2)). Without `followLink`, of a link itself. */
   async statAt(name: string, options?: StatxOptions): Promise<Statx> {
+    requireOperation('statAt');
     const { followLink } = this.#caller.options(options, ['followLink']);
     return this.#caller.run('statx', [this.#at('name', name), check.boolean('followLink', followLink, true)], options);
   }
@@ -172,6 +183,7 @@ export class DirectoryHandle extends OpenHandle {
    * all in memory at once: where there may be millions, see `files.scan`.
    */
   async list(options?: OperationOptions): Promise<DirectoryListing> {
+    requireOperation('list');
     this.#caller.options(options, []);
     return { primitive: 'getdents64', entries: await this.#caller.run('listDirectory', [{ path: '.', root: this }], options) };
   }
@@ -181,6 +193,7 @@ export class DirectoryHandle extends OpenHandle {
    * One that fails is final: another one may succeed without having written what the first one lost.
    */
   async sync(options?: OperationOptions): Promise<AtResult<'fsync'>> {
+    requireOperation('sync');
     this.#caller.options(options, []);
     await this.#caller.run('syncDirectory', [this], options);
     return { primitive: 'fsync' };
