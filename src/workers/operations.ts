@@ -6,13 +6,14 @@ import { uninterrupted } from '../platform/thread-start.js';
 import { OperationContext } from './files/context.js';
 import { fileOperations, groupedOperations } from './files/operations.js';
 import { journalOperations } from './journal-operations.js';
+import { mergeTables } from './operation-tables.js';
 import { outcomeOf, type Outcome } from './protocol/messages.js';
 import type { OperationCall, OperationsTask } from './protocol/operation.js';
 
 type Operation = (context: OperationContext, ...args: readonly unknown[]) => unknown;
 type GroupedOperation = (calls: readonly { readonly context: OperationContext; readonly args: readonly unknown[] }[]) => Promise<Outcome<unknown>[]> | Outcome<unknown>[];
 
-const table: ReadonlyMap<string, Operation> = new Map(Object.entries({ ...journalOperations, ...fileOperations } as unknown as Record<string, Operation>));
+const table: ReadonlyMap<string, Operation> = new Map(Object.entries(mergeTables(journalOperations, fileOperations) as unknown as Record<string, Operation>));
 const groups: ReadonlyMap<string, GroupedOperation> = new Map(Object.entries(groupedOperations as unknown as Record<string, GroupedOperation>));
 
 /** Results of up to this many bytes are copied: handing memory over costs more than that. */
