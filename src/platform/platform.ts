@@ -221,7 +221,10 @@ export interface Supports {
   readonly directorySync: boolean;
   readonly exclusiveLock: boolean;
   readonly advise: readonly Advice[];
-  /** Why a file operation does not exist on this platform, by its name. What a filesystem lacks shows when it is tried. */
+  /**
+   * Why a file operation does not exist on this platform, by the name of the method that users call: of `files` or of a
+   * `DirectoryHandle`. It is refused before anything is done. What a filesystem lacks shows when it is tried.
+   */
   readonly missingOperations: Readonly<Record<string, string>>;
 }
 
