@@ -303,7 +303,7 @@ else {
   test('a failed sync of the directory rejects: the new content is there, but may be lost', async () => {
     const directory = directoryOn(filesystem);
     const path = join(directory, 'file');
-    const { report } = await traced([['replaceFile', path, 'new']], directory, ['fsync:error=EIO:when=1']);
+    const { report } = await traced([['replaceFile', path, 'new']], directory, ['fsync:error=EIO:when=2']);
     assert.equal([report[0]?.error?.code, report[0]?.error?.path, report[0]?.error?.syscall], ['TIDEMARK_IO', directory, 'fsync']);
     assert.equal([readFileSync(path, 'utf8'), readdirSync(directory)], ['new', ['file']]);
   });

@@ -63,7 +63,11 @@ export function replaceOperations(caller: Caller): ReplaceOperations {
       const { preserve, mode } = caller.options(options, ['preserve', 'mode']);
       if (typeof data !== 'string' && !(data instanceof Uint8Array)) check.fail('data', 'a string or a Uint8Array', data);
       const settings = { preserve: preserved(preserve), mode: check.integer('mode', mode, 0o600, 0, 0o7777) };
-      return caller.run('replaceFile', [caller.place('path', path), data, settings], options, data.length > TOGETHER_BYTES_MAX ? {} : TOGETHER);
+      const replace = (waits: boolean): Promise<ReplaceResult | undefined> =>
+        caller.run('replaceFile', [caller.place('path', path), data, { ...settings, waits }], options, waits ? {} : TOGETHER);
+      // Others are replacing the file, as many as it has temporary names: this one waits for them by itself.
+      const result = data.length > TOGETHER_BYTES_MAX ? undefined : await replace(false);
+      return result ?? await replace(true) as ReplaceResult;
     },
     async removeLeftovers(directory, options) {
       caller.options(options, []);

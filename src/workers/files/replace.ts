@@ -62,9 +62,9 @@ const SET_BITS = 0o7000;
 const WAIT_MS = 1;
 
 export const replaceOperations = {
-  replaceFile(context: OperationContext, place: Place, data: Uint8Array | string, settings: ReplaceSettings): Replaced {
+  replaceFile(context: OperationContext, place: Place, data: Uint8Array | string, settings: ReplaceCall): Replaced | undefined {
     const [outcome] = replaceTogether([{ context, args: [place, data, settings] }]);
-    return valueOf(outcome as Outcome<Replaced>);
+    return valueOf(outcome as Outcome<Replaced | undefined>);
   },
 
   removeLeftovers({ platform }: OperationContext, directory: Place): LeftoversRemoved {
@@ -86,71 +86,80 @@ export const replaceOperations = {
   },
 };
 
-interface Call {
-  readonly context: OperationContext;
-  readonly args: readonly [Place, Uint8Array | string, ReplaceSettings];
+/** How a replacement is called. */
+export interface ReplaceCall extends ReplaceSettings {
+  /** It waits while all temporary names of its file are in use. */
+  readonly waits: boolean;
 }
 
-/** Several replacements: one that fails leaves the others alone, but for a directory whose sync fails. */
-export function replaceTogether(calls: readonly Call[]): Outcome<Replaced>[] {
+interface Call {
+  readonly context: OperationContext;
+  readonly args: readonly [Place, Uint8Array | string, ReplaceCall];
+}
+
+/**
+ * Several replacements: one that fails leaves the others alone, but for a directory whose sync fails. One whose temporary names
+ * are all in use is left undone, with `undefined` for an answer, unless it is to wait: it would hold up the others.
+ */
+export function replaceTogether(calls: readonly Call[]): Outcome<Replaced | undefined>[] {
   const [first] = calls;
   if (first === undefined) return [];
   const { platform } = first.context;
   const parents = new Parents(platform, true);
   try {
-    const done: Outcome<Renamed>[] = [];
-    while (done.length < calls.length) {
-      const round = replaceRound(platform, calls.slice(done.length), parents);
-      if (round.length === 0) pause();
-      done.push(...round);
+    const done = new Map<Call, Outcome<Renamed | undefined>>();
+    for (let left = calls; left.length > 0; left = left.filter((call) => !done.has(call))) {
+      const round = replaceRound(platform, left, parents);
+      if (round.size === 0) pause();
+      for (const [call, outcome] of round) done.set(call, outcome);
     }
     const failures = parents.sync();
-    return done.map((outcome) => next(outcome, ({ entry, result }) => {
-      const failure = failures.get(entry.parent.identity);
+    return calls.map((call) => next(done.get(call) as Outcome<Renamed | undefined>, (renamed) => {
+      const failure = renamed === undefined ? undefined : failures.get(renamed.entry.parent.identity);
       if (failure !== undefined) throw failure;
-      return result;
+      return renamed?.result;
     }));
   } finally {
     parents.close();
   }
 }
 
-interface Step {
-  readonly context: OperationContext;
-  readonly outcome: Outcome<Prepared>;
-}
-
-/** Does as many of the calls as can be done at once: each file once, and none that has to wait for a slot. */
-function replaceRound(platform: Platform, calls: readonly Call[], parents: Parents): Outcome<Renamed>[] {
+/** Does as many of the calls as can be done at once, each file once. */
+function replaceRound(platform: Platform, calls: readonly Call[], parents: Parents): Map<Call, Outcome<Renamed | undefined>> {
   const files = new Set<string>();
-  const prepared: Step[] = [];
-  for (const { context, args } of calls) {
+  const results = new Map<Call, Outcome<Renamed | undefined>>();
+  const prepared = new Map<Call, Prepared>();
+  for (const call of calls) {
+    const { context, args: [place, , { waits }] } = call;
     const outcome = settle(() => {
-      const target = locate(platform, parents, args[0]);
+      const target = locate(platform, parents, place);
       const file = `${target.entry.parent.identity}/${target.entry.name}`;
-      if (files.has(file)) return undefined;
+      if (files.has(file)) return 'later';
       files.add(file);
-      return prepare(context, target, ...bytesAnd(args));
+      return prepare(context, target, ...bytesAnd(call.args)) ?? (waits ? 'later' : 'never');
     });
-    if (outcome.ok && outcome.value === undefined) break;
-    prepared.push({ context, outcome: outcome as Outcome<Prepared> });
+    if (!outcome.ok) results.set(call, outcome);
+    else if (outcome.value === 'never') results.set(call, { ok: true, value: undefined });
+    else if (outcome.value !== 'later') prepared.set(call, outcome.value);
   }
-  const synced = syncRound(platform, prepared.map(({ outcome }) => outcome));
-  return synced.map((outcome, i) => next(outcome, (file) => {
-    putInPlace((prepared[i] as Step).context, parents, file);
-    const { target: { entry, existing }, contentSync, bytes } = file;
-    return { entry, result: { primitive: 'renameat', contentSync, sync: 'fsync', bytes, created: existing === undefined } };
-  }));
+  const synced = syncRound(platform, [...prepared.values()]);
+  for (const [index, call] of [...prepared.keys()].entries()) {
+    results.set(call, next(synced[index] as Outcome<Synced>, (file) => {
+      putInPlace(call.context, parents, file);
+      const { target: { entry, existing }, contentSync, bytes } = file;
+      return { entry, result: { primitive: 'renameat', contentSync, sync: 'fsync', bytes, created: existing === undefined } };
+    }));
+  }
+  return results;
 }
 
 /** Syncs the new files at the same time. */
-function syncRound(platform: Platform, prepared: readonly Outcome<Prepared>[]): Outcome<Synced>[] {
-  const descriptors = prepared.flatMap((outcome) => (outcome.ok ? [outcome.value.temporary.descriptor] : []));
+function syncRound(platform: Platform, prepared: readonly Prepared[]): Outcome<Synced>[] {
+  const descriptors = prepared.map(({ temporary }) => temporary.descriptor);
   // All of them: a filesystem with a journal then commits what they have in common once.
   if (descriptors.length > 1) for (const descriptor of descriptors) platform.files.startWriteback(descriptor);
   const results = syncTogether(platform, descriptors);
-  let position = 0;
-  return prepared.map((outcome) => next(outcome, (file) => finishSync(platform, file, results[position++] as Error | FileSync)));
+  return prepared.map((file, index) => settle(() => finishSync(platform, file, results[index] as Error | FileSync)));
 }
 
 function bytesAnd([, data, settings]: Call['args']): [Uint8Array, ReplaceSettings] {
