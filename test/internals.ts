@@ -31,6 +31,11 @@ export const nvme = {
   ...(await internal<typeof import('../dist/workers/files/device.js')>('files/device.js')),
 };
 
+export const { mergeTables } = await internal<typeof import('../dist/workers/operation-tables.js')>('operation-tables.js');
+
+/** The platform that the tests run on. */
+export const { linux } = await internal<typeof import('../dist/platform/linux/linux.js')>('../platform/linux/linux.js');
+
 /** Recovery of the file layout. */
 export const fileRecovery = await internal<typeof import('../dist/workers/file-layout/recovery.js')>('file-layout/recovery.js');
 

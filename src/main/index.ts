@@ -11,6 +11,7 @@ export type { RepairOptions } from './repair.js';
 export { IoUring, type FixedRange, type IoUringOptions } from './io-uring.js';
 export { defaultScheduler, IoScheduler, type Backend, type IoSchedulerOptions } from './scheduler.js';
 export type { Files } from './files/files.js';
+export type { SupportedOperations } from './files/supports.js';
 export type { OperationOptions } from './files/caller.js';
 export { FileHandle, type DirectState } from './files/file-handle.js';
 export type { SharedHandle } from './files/handle.js';

@@ -172,6 +172,7 @@ export interface Ring {
   writeVector(file: RingFile, pieces: readonly MemoryPiece[], offset: number, dsync: boolean, link: Link, done: Completion): void;
   read(file: RingFile, address: number, bytes: number, offset: number, bufferSlot: number, link: Link, done: Completion): void;
   syncData(file: RingFile, link: Link, done: Completion): void;
+  syncFull(file: RingFile, link: Link, done: Completion): void;
   allocate(file: RingFile, offset: number, bytes: number, done: Completion): void;
   submit(): void;
   /** Runs the completions that are there; answers how many. */
@@ -220,7 +221,10 @@ export interface Supports {
   readonly directorySync: boolean;
   readonly exclusiveLock: boolean;
   readonly advise: readonly Advice[];
-  /** Why a file operation does not exist on this platform, by its name. What a filesystem lacks shows when it is tried. */
+  /**
+   * Why a file operation does not exist on this platform, by the name of the method that users call: of `files` or of a
+   * `DirectoryHandle`. It is refused before anything is done. What a filesystem lacks shows when it is tried.
+   */
   readonly missingOperations: Readonly<Record<string, string>>;
 }
 

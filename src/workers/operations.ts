@@ -1,18 +1,19 @@
 /** Runs operations by name: what a file worker does with its tasks. */
 import { createRequire } from 'node:module';
-import { InternalError, NotSupportedError } from '../platform/errors.js';
+import { InternalError } from '../platform/errors.js';
 import { selectPlatform } from '../platform/select.js';
 import { uninterrupted } from '../platform/thread-start.js';
 import { OperationContext } from './files/context.js';
 import { fileOperations, groupedOperations } from './files/operations.js';
 import { journalOperations } from './journal-operations.js';
+import { mergeTables } from './operation-tables.js';
 import { outcomeOf, type Outcome } from './protocol/messages.js';
 import type { OperationCall, OperationsTask } from './protocol/operation.js';
 
 type Operation = (context: OperationContext, ...args: readonly unknown[]) => unknown;
 type GroupedOperation = (calls: readonly { readonly context: OperationContext; readonly args: readonly unknown[] }[]) => Promise<Outcome<unknown>[]> | Outcome<unknown>[];
 
-const table: ReadonlyMap<string, Operation> = new Map(Object.entries({ ...journalOperations, ...fileOperations } as unknown as Record<string, Operation>));
+const table: ReadonlyMap<string, Operation> = new Map(Object.entries(mergeTables(journalOperations, fileOperations) as unknown as Record<string, Operation>));
 const groups: ReadonlyMap<string, GroupedOperation> = new Map(Object.entries(groupedOperations as unknown as Record<string, GroupedOperation>));
 
 /** Results of up to this many bytes are copied: handing memory over costs more than that. */
@@ -45,12 +46,8 @@ async function outcomesOf(calls: readonly OperationCall[], moved: ArrayBuffer[])
   return outcomes;
 }
 
-/** Refuses what this platform cannot do. */
 function start(call: OperationCall, moved: ArrayBuffer[]): OperationContext {
-  const platform = selectPlatform();
-  const missing = platform.supports.missingOperations[call.name];
-  if (missing !== undefined) throw new NotSupportedError(call.name, missing);
-  return new OperationContext(platform, call, moved);
+  return new OperationContext(selectPlatform(), call, moved);
 }
 
 type Piscina = typeof import('piscina');

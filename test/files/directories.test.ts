@@ -6,14 +6,16 @@ import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { IoScheduler, type DirectoryHandle } from 'tidemark';
+import { IoScheduler, type DirectoryHandle, type FileHandle, type OpenAtOptions } from 'tidemark';
 import { noTracing, runProgram, skip } from '../fault/tools.js';
 import { parseTrace } from '../fault/trace.js';
 import { temporaryDirectory } from '../support.js';
 import { directoryOn, FILESYSTEMS, type TestFilesystem } from './filesystems.js';
+import { flagsOf, O_DSYNC, openPaths } from './tools.js';
 
 const scheduler = new IoScheduler();
 const { files } = scheduler;
+const O_RDWR = 0o2;
 const ODD_NAMES = ['with space', 'line\nbreak', 'quote"\'', '-dash', 'ünïcödé 🌊', '\ufeffmark', '.hidden', 'x'.repeat(255)];
 
 /** Every filesystem here knows all modes of rename. A new one that does not shows here. */
@@ -21,18 +23,6 @@ const RENAME_MODES = ['replace', 'noReplace', 'exchange'] as const;
 
 async function rejection(promise: Promise<unknown>): Promise<string | undefined> {
   return promise.then(() => undefined, (error: unknown) => (error as { code?: string }).code ?? String(error));
-}
-
-/** What the descriptors of this process lead to. */
-function openFiles(): string[] {
-  return readdirSync('/proc/self/fd').flatMap((descriptor) => {
-    try {
-      return [readlinkSync(`/proc/self/fd/${descriptor}`)];
-    } catch {
-      // The one that the list was read with.
-      return [];
-    }
-  });
 }
 
 async function inDirectory(filesystem: TestFilesystem, use: (handle: DirectoryHandle, path: string) => Promise<void>): Promise<void> {
@@ -67,8 +57,11 @@ for (const filesystem of FILESYSTEMS) {
     assert.is(await rejection(handle.openAt('none')), 'TIDEMARK_NOT_FOUND');
     assert.is(await rejection(handle.openAt('sub')), 'TIDEMARK_IS_DIRECTORY');
     await files.mkfifo(join(path, 'fifo'));
-    for (const write of [false, true]) assert.is(await rejection(handle.openAt('fifo', { write })), 'TIDEMARK_NOT_A_FILE');
-    await handle.unlinkAt('fifo');
+    await files.mknod(join(path, 'socket'), { kind: 'socket' });
+    for (const special of ['fifo', 'socket']) {
+      for (const write of [false, true]) assert.is(await rejection(handle.openAt(special, { write })), 'TIDEMARK_NOT_A_FILE');
+      await handle.unlinkAt(special);
+    }
     assert.is(await rejection(handle.openDirectoryAt('sub/file')), 'TIDEMARK_NOT_FOUND');
 
     assert.is(await rejection(handle.rmdirAt('sub')), 'TIDEMARK_NOT_EMPTY');
@@ -76,6 +69,39 @@ for (const filesystem of FILESYSTEMS) {
     assert.equal(await handle.unlinkAt('sub/file'), { primitive: 'unlinkat' });
     assert.equal(await handle.rmdirAt('sub'), { primitive: 'unlinkat' });
     assert.equal(readdirSync(path), []);
+  }));
+
+  test(`${name}: a file in a directory is opened as one with a path is`, () => inDirectory(filesystem, async (handle, path) => {
+    const openings: readonly (readonly [OpenAtOptions, (options: { direct: boolean }) => Promise<FileHandle>])[] = [
+      [{ write: true, create: true, exclusive: true }, (options) => files.openWriteNew(join(path, 'new'), options)],
+      [{}, (options) => files.openRead(join(path, 'file'), options)],
+      [{ write: true }, (options) => files.openWriteAt(join(path, 'file'), options)],
+      [{ write: true, append: true }, (options) => files.openAppend(join(path, 'file'), options)],
+    ];
+    writeFileSync(join(path, 'file'), 'content');
+    for (const [how, open] of openings) {
+      for (const direct of [false, true]) {
+        const name = how.exclusive === true ? 'new' : 'file';
+        const inHandle = await handle.openAt(name, { ...how, direct });
+        if (how.exclusive === true) rmSync(join(path, 'new'));
+        const byPath = await open({ direct });
+        assert.equal([inHandle.direct, flagsOf(inHandle), inHandle.file.only], [byPath.direct, flagsOf(byPath), byPath.file.only], JSON.stringify({ how, direct }));
+        assert.is(inHandle.direct.reason === '', inHandle.direct.active);
+        assert.is(inHandle.path, name);
+        await inHandle.close();
+        await byPath.close();
+        rmSync(join(path, 'new'), { force: true });
+      }
+    }
+    const durable = await handle.openAt('file', { write: true, dsync: true });
+    const reading = await handle.openAt('file');
+    assert.is(flagsOf(durable) ^ flagsOf(reading), O_RDWR | O_DSYNC);
+    assert.is(await rejection(files.writeAt(reading, 'x', 0)), 'TIDEMARK_INVALID_ARGUMENT');
+    await durable.close();
+    await reading.close();
+    symlinkSync('nowhere', join(path, 'dangling'));
+    assert.is(await rejection(handle.openAt('dangling', { write: true, create: true })), 'TIDEMARK_NOT_FOUND');
+    assert.not(existsSync(join(path, 'nowhere')));
   }));
 
   for (const mode of RENAME_MODES) test(`${name}: names are changed, ${mode}`, () => inDirectory(filesystem, async (handle, path) => {
@@ -181,6 +207,8 @@ for (const filesystem of SOME) {
       [/Expected `create` to be false without `write`/, () => handle.openAt('a', { create: true })],
       [/Expected `exclusive` to be false without `create`/, () => handle.openAt('a', { write: true, exclusive: true })],
       [/Expected `append` to be false without `write`/, () => handle.openAt('a', { append: true })],
+      [/Expected `dsync` to be false without `write`/, () => handle.openAt('a', { dsync: true })],
+      [/Expected `exclusive` to be false with `append`/, () => handle.openAt('a', { write: true, create: true, exclusive: true, append: true })],
       [/Unknown option `durable`/, () => handle.mkdirAt('a', { durable: true } as never)],
     ];
     for (const [message, call] of wrong) {
@@ -231,7 +259,7 @@ test('what is being opened while the scheduler closes is closed with it', async 
   const opening = [own.files.openDirectory(path), own.files.scoped(path).openDirectory('sub').catch(() => undefined)];
   await own.close();
   assert.ok((await Promise.all(opening)).every((handle) => handle?.closed !== false));
-  assert.equal(openFiles().filter((file) => file.startsWith(path)), []);
+  assert.equal(openPaths().filter((file) => file.startsWith(path)), []);
 });
 
 const untraceable = noTracing();

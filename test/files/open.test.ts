@@ -1,15 +1,17 @@
 /** Opening of files: what is made, what is refused, direct IO, and handles that other threads use. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readlinkSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { FileHandle, IoScheduler, type OpenOrCreateOptions, type SharedHandle } from 'tidemark';
-import { until } from '../fault/tools.js';
+import { noTracing, runProgram, skip, until } from '../fault/tools.js';
 import { temporaryDirectory } from '../support.js';
 import { directoryOn, FILESYSTEMS } from './filesystems.js';
+import { flagsOf, O_APPEND, O_DIRECT, O_DSYNC, openPaths } from './tools.js';
 
 const scheduler = new IoScheduler();
 const { files } = scheduler;
@@ -25,31 +27,9 @@ const DIRECT: Readonly<Record<string, number | undefined>> = {
   'ext4': 512, 'xfs': 512, 'btrfs': 4096, 'ext4-4k': 4096, 'xfs-4k': 4096, 'tmpfs': undefined, 'overlay': 512,
 };
 
-/** What this process has open. */
-function openPaths(): string[] {
-  return readdirSync('/proc/self/fd').flatMap((descriptor) => {
-    try {
-      return [readlinkSync(`/proc/self/fd/${descriptor}`)];
-    } catch {
-      // It was closed meanwhile, as that of this list is.
-      return [];
-    }
-  });
-}
-
 function codeOf(promise: Promise<unknown>): Promise<string> {
   return promise.then(() => 'resolved', (error: unknown) => String((error as { code?: unknown }).code));
 }
-
-/** Flags of an open descriptor, as the kernel tells. */
-function flagsOf(handle: FileHandle): number {
-  const [, flags] = /flags:\s+(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${handle.file.descriptor}`, 'utf8')) ?? [];
-  return Number.parseInt(flags ?? '', 8);
-}
-
-const O_APPEND = 0o2000;
-const O_DSYNC = 0o10000;
-const O_DIRECT = process.arch.startsWith('arm') ? 0o200000 : 0o40000;
 
 for (const filesystem of FILESYSTEMS) {
   test(`${filesystem.name}: a new file is made once`, async () => {
@@ -183,6 +163,39 @@ test('threads share a handle: both write and read, and close waits for what the 
   assert.equal(await writing, [256 * 1024 * 1024, true, 'TIDEMARK_CLOSED']);
   assert.is(await codeOf(files.readRange(handle, 0, 1)), 'TIDEMARK_CLOSED');
   assert.not(openPaths().includes(path));
+});
+
+test('neither close nor another use waits for a thread that was terminated in the middle of an operation', async () => {
+  const path = join(directory, 'terminated');
+  const handle = await files.openWriteNew(path);
+  const words = new Int32Array(new SharedArrayBuffer(4));
+  const hoarder = new Worker(`
+    const { workerData: [shared, words, url] } = require('node:worker_threads');
+    import(url).then(({ FileHandle }) => {
+      for (let i = 0; i < 64; i++) FileHandle.attach(shared).enter();
+      Atomics.store(words, 0, 1);
+    });
+    setInterval(() => undefined, 1000);`, { eval: true, workerData: [handle.share(), words, import.meta.resolve('tidemark')] });
+  await until('all uses that there may be', 10_000, () => Atomics.load(words, 0) === 1);
+  assert.is(await codeOf(files.writeAt(handle, 'x', 0)), 'TIDEMARK_QUEUE_FULL');
+  await hoarder.terminate();
+  assert.is((await files.writeAt(handle, 'x', 0)).bytesWritten, 1);
+
+  const user = userOf(handle.share(), 'for (;;) await files.writeAt(handle, new Uint8Array(new SharedArrayBuffer(64 * 1024 * 1024)), 0);');
+  await until('the write', 10_000, () => statSync(path).size > 1);
+  const ended = user.terminate();
+  const closed = handle.close();
+  assert.is(await Promise.race([closed.then(() => 'closed'), delay(10_000, 'not closed', { ref: false })]), 'closed');
+  await ended;
+  assert.not(openPaths().includes(path));
+});
+
+const untraceable = noTracing();
+if (untraceable !== undefined) skip('that close waits for the system call of a thread that was terminated', untraceable);
+else test('close waits for the system call that a terminated thread has left', async () => {
+  const prefix = ['strace', '-f', '-qq', '--seccomp-bpf', '-o', '/dev/null', '-e', 'trace=pwrite64', '-e', 'inject=pwrite64:delay_enter=1000000:when=2'];
+  const { report } = await runProgram('held-write', { path: join(directory, 'held') }, { prefix });
+  assert.equal(report, { before: 'first', after: 'first second' });
 });
 
 test('an attached handle does not close the file of its owner', async () => {

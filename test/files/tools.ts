@@ -1,6 +1,8 @@
 /** What tests of file operations share. */
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { inspect } from 'node:util';
 import * as assert from 'uvu/assert';
+import type { FileHandle } from 'tidemark';
 
 /** Random tests take their seed from the environment, to be run again. */
 export const SEED = Number(process.env['SEED'] ?? 1 + (Date.now() % 1_000_000_000));
@@ -33,3 +35,25 @@ export async function refused(promise: Promise<unknown>, text: RegExp): Promise<
 export function any(value: unknown): never {
   return value as never;
 }
+
+/** What the descriptors of this process lead to. */
+export function openPaths(): string[] {
+  return readdirSync('/proc/self/fd').flatMap((descriptor) => {
+    try {
+      return [readlinkSync(`/proc/self/fd/${descriptor}`)];
+    } catch {
+      // It was closed meanwhile, as that of this list is.
+      return [];
+    }
+  });
+}
+
+/** Flags of an open descriptor, as the kernel tells. */
+export function flagsOf(handle: FileHandle): number {
+  const [, flags] = /flags:\s+(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${handle.file.descriptor}`, 'utf8')) ?? [];
+  return Number.parseInt(flags ?? '', 8);
+}
+
+export const O_APPEND = 0o2000;
+export const O_DSYNC = 0o10000;
+export const O_DIRECT = process.arch.startsWith('arm') ? 0o200000 : 0o40000;

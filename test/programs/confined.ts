@@ -4,7 +4,7 @@
  */
 import { fstatSync } from 'node:fs';
 import { IoScheduler, type DirectoryHandle, type ScopedFiles } from 'tidemark';
-import { operationsOfHandle, operationsOfScope, tryEscapes, type Grounds } from '../files/escapes.js';
+import { committed, operationsOfHandle, operationsOfScope, tryEscapes, type Grounds } from '../files/escapes.js';
 import { failureOf, report, taskOf } from './report.js';
 
 interface Task {
@@ -55,6 +55,11 @@ async function strive(handle: DirectoryHandle, scope: ScopedFiles): Promise<Stri
     listed(handle.openDirectoryAt('door'), 'openDirectoryAt'), listed(scope.openDirectory('door'), 'openDirectory'),
     opened(scope.openRead('door/secret'), 'openRead'), opened(scope.openRead('door/plain'), 'openRead'),
     scope.statx('door/secret').then(({ inode }) => { check(inode, 'statx'); }), scope.chmod('door/secret', 0o777), scope.mkfifo(`door/fifo-${n}`),
+    scope.rename('door/secret', 'stolen'), scope.hardlink('door/secret', 'stolen'), scope.unlink('door/secret'), scope.symlink('x', `door/symlink-${n}`),
+    scope.makeDirectory(`door/path-${n}`), scope.writeAt('door/secret', 'stolen', 0), scope.truncate('door/secret', 1),
+    scope.writeAll(`door/written-${n}`, 'x'), scope.replaceFile(`door/replaced-${n}`, 'x'), scope.replaceFile('door/plain', 'plain'),
+    scope.copyFile('door/secret', 'stolen'), scope.copyFile('file', `door/copy-${n}`), scope.removeLeftovers('door'), scope.setTimes('door/secret', { mtime: 1 }, { durable: true }),
+    committed(scope.batch().write(`door/batch-${n}`, 'x').rename(`door/batch-${n}`, `door/batched-${n}`)),
     scanned(false), scanned(true),
   ];
   const end = performance.now() + task.boundMs;

@@ -34,7 +34,7 @@ const TIMEOUT_MS_MAX = 2 ** 31 - 1;
 /** A name, as a method got it. */
 export interface NamedPlace {
   readonly path: string;
-  /** The directory that nothing leads out of; one that is being opened is waited for. Undefined: the whole tree. */
+  /** The directory that nothing leads out of; the promise is the caller's, and is waited for. Undefined: the whole tree. */
   readonly root: DirectoryHandle | Promise<DirectoryHandle> | undefined;
 }
 
@@ -85,19 +85,25 @@ export class Caller {
       discard: how.discard as CallOptions['discard'],
     };
     this.#host.checkOpen();
-    const roots: OpenHandle[] = [];
-    const ready = args.some(isWaiting) ? await Promise.all(args.map((value) => withRoot(value, roots))) : args;
-    let used: readonly OpenHandle[];
+    const root = this.#root !== undefined && args.some(isWaiting) ? await this.#root : undefined;
+    const used: OpenHandle[] = [];
+    const leave = (): void => {
+      for (const handle of used) handle.leave();
+    };
+    let packed: readonly unknown[];
     try {
       this.#host.checkOpen();
-      used = [...roots, ...entered(ready.flatMap(handlesOf).filter((handle) => !roots.includes(handle)))];
+      packed = args.map((value) => pack(value, (handle) => {
+        const open = handle instanceof Promise ? (root as DirectoryHandle) : handle;
+        open.enter();
+        used.push(open);
+        return open.file;
+      }));
     } catch (error) {
-      for (const root of roots) root.leave();
+      leave();
       throw error;
     }
-    return this.#host.lanes.call(name, ready.map(travelling), callOptions, () => {
-      for (const handle of used) handle.leave();
-    }) as Promise<ResultOf<Name>>;
+    return this.#host.lanes.call(name, packed, callOptions, leave) as Promise<ResultOf<Name>>;
   }
 
   /** A path argument. Relative ones are resolved now: the working directory may be another one when the worker gets it. */
@@ -153,47 +159,18 @@ export class Caller {
   }
 }
 
-/** A place below a directory that may still be being opened. */
+/** A place below the directory of the caller, which may still be being opened. */
 function isWaiting(value: unknown): boolean {
-  if (Array.isArray(value)) return value.some(isWaiting);
-  return typeof value === 'object' && value !== null && 'root' in value && value.root instanceof Promise;
+  return Array.isArray(value) ? value.some(isWaiting) : isBelow(value) && value.root instanceof Promise;
 }
 
-/** Enters the root as soon as it is open: a scope that is closed after the call, and before that moment, waits for it. */
-async function withRoot(value: unknown, roots: OpenHandle[]): Promise<unknown> {
-  if (Array.isArray(value)) return Promise.all(value.map((item) => withRoot(item, roots)));
-  if (!isWaiting(value)) return value;
-  const root = await (value as { readonly root: Promise<DirectoryHandle> }).root;
-  root.enter();
-  roots.push(root);
-  return { ...(value as NamedPlace), root };
+function isBelow(value: unknown): value is NamedPlace & { readonly root: DirectoryHandle | Promise<DirectoryHandle> } {
+  return typeof value === 'object' && value !== null && 'root' in value && value.root !== undefined;
 }
 
-/** All of them, or none. */
-function entered(handles: OpenHandle[]): OpenHandle[] {
-  for (const [index, handle] of handles.entries()) {
-    try {
-      handle.enter();
-    } catch (error) {
-      for (const before of handles.slice(0, index)) before.leave();
-      throw error;
-    }
-  }
-  return handles;
+/** An argument as it travels: what is open, alone, below a place or in a list, by the descriptor that `use` answers. */
+function pack(value: unknown, use: (handle: OpenHandle | Promise<DirectoryHandle>) => OpenFile): unknown {
+  if (value instanceof OpenHandle) return use(value);
+  if (Array.isArray(value)) return value.map((item) => pack(item, use));
+  return isBelow(value) ? { ...value, root: use(value.root).descriptor } : value;
 }
-
-function handlesOf(value: unknown): OpenHandle[] {
-  if (value instanceof OpenHandle) return [value];
-  if (Array.isArray(value)) return value.flatMap(handlesOf);
-  const root = typeof value === 'object' && value !== null && 'root' in value ? value.root : undefined;
-  return root instanceof OpenHandle ? [root] : [];
-}
-
-/** A handle travels as its descriptor. */
-function travelling(value: unknown): unknown {
-  if (value instanceof OpenHandle) return value.file;
-  if (Array.isArray(value)) return value.map(travelling);
-  if (typeof value === 'object' && value !== null && 'root' in value && value.root instanceof OpenHandle) return { ...value, root: value.root.file.descriptor };
-  return value;
-}
-

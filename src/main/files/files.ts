@@ -21,16 +21,23 @@ import { scanOperations, type ScanOperations } from './scan.js';
 import { scopeOperations, type ScopeOperations } from './scoped.js';
 import { spaceOperations, type SpaceOperations } from './space.js';
 import { specialOperations, type SpecialOperations } from './special.js';
+import { supported, type SupportedOperations } from './supports.js';
 import { transferOperations, type TransferOperations } from './transfer.js';
 
 /** Every operation answers an object that names the `primitive` it used, or rejects and says why. */
 export interface Files
   extends OpenOperations, TransferOperations, DurabilityOperations, ReplaceOperations, BatchOperations, CopyOperations, SpaceOperations,
   HintOperations, AttributeOperations, NameOperations, DirectoryOperations, ScanOperations, ScopeOperations, MetadataOperations,
-  OwnershipOperations, SpecialOperations, DeviceOperations {}
+  OwnershipOperations, SpecialOperations, DeviceOperations {
+  /**
+   * For each operation, by the name of its method, true or the reason why this platform lacks it: it then rejects with
+   * `NotSupportedError`. What a filesystem lacks shows when it is tried.
+   */
+  readonly supports: SupportedOperations;
+}
 
 export function filesOf(caller: Caller): Files {
-  return {
+  return supported({
     ...openOperations(caller),
     ...transferOperations(caller),
     ...durabilityOperations(caller),
@@ -48,5 +55,5 @@ export function filesOf(caller: Caller): Files {
     ...ownershipOperations(caller),
     ...specialOperations(caller),
     ...deviceOperations(caller),
-  };
+  });
 }

@@ -55,10 +55,13 @@ export function creationOf({ mode, durable }: Pick<OpenWriteOptions, 'mode' | 'd
   return { mode: check.integer('mode', mode, 0o600, 0, MODE_MAX), durable: check.boolean('durable', durable, true) };
 }
 
+/** The handle of what was opened, for the caller's scheduler to close where nobody else does. */
+export function handleOf(caller: Caller, { file, directReason }: { readonly file: OpenFile; readonly directReason: string }): FileHandle {
+  return caller.remember(new FileHandle(file, directReason, caller.release));
+}
+
 export function openOperations(caller: Caller): OpenOperations {
   const { discard } = caller;
-  const handleOf = ({ file, directReason }: { readonly file: OpenFile; readonly directReason: string }): FileHandle =>
-    caller.remember(new FileHandle(file, directReason, caller.release));
 
   const openExisting = async (name: 'openAppend' | 'openWriteAt', path: string, options: OpenOrCreateOptions | undefined, createDefault: boolean): Promise<FileHandle> => {
     const given: OpenOrCreateOptions = caller.options(options, WRITE_OPTIONS);
@@ -67,20 +70,20 @@ export function openOperations(caller: Caller): OpenOperations {
     const place = caller.place('path', path);
     const direct = check.boolean('direct', given.direct, false);
     const dsync = check.boolean('dsync', given.dsync, false);
-    return handleOf(await caller.run(name, [place, direct, dsync, create ? creation : undefined], options, { discard }));
+    return handleOf(caller, await caller.run(name, [place, direct, dsync, create ? creation : undefined], options, { discard }));
   };
 
   return {
     async openRead(path, options) {
       const { direct }: OpenReadOptions = caller.options(options, READ_OPTIONS);
-      return handleOf(await caller.run('openRead', [caller.place('path', path), check.boolean('direct', direct, false)], options, { discard }));
+      return handleOf(caller, await caller.run('openRead', [caller.place('path', path), check.boolean('direct', direct, false)], options, { discard }));
     },
 
     async openWriteNew(path, options) {
       const given: OpenWriteOptions = caller.options(options, NEW_OPTIONS);
       const direct = check.boolean('direct', given.direct, false);
       const dsync = check.boolean('dsync', given.dsync, false);
-      return handleOf(await caller.run('openWriteNew', [caller.place('path', path), direct, dsync, creationOf(given)], options, { discard }));
+      return handleOf(caller, await caller.run('openWriteNew', [caller.place('path', path), direct, dsync, creationOf(given)], options, { discard }));
     },
 
     async openAppend(path, options) {

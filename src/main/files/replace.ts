@@ -30,10 +30,10 @@ export type RemoveLeftoversResult = LeftoversRemoved;
 
 export interface ReplaceOperations {
   /**
-   * Replaces the content of a file, or makes it: a temporary file beside it is written (pwrite(2)), synced (`fdatasync`, `fsync`
-   * where metadata is set), renamed over it (rename(2)), and the directory is synced. At any moment, and after a loss of power at
-   * any moment, the file is wholly the old or wholly the new one; once it resolves, it is the new one for good. Where the sync of
-   * the directory fails, the new content is in place but may be lost.
+   * Replaces the content of a file, or makes it: a temporary file beside it is written (pwrite(2)), synced (fsync(2), or the
+   * same through a ring for several files), renamed over it (rename(2)), and the directory is synced. At any moment, and after a
+   * loss of power at any moment, the file is wholly the old or wholly the new one; once it resolves, it is the new one for good.
+   * Where the sync of the directory fails, the new content is in place but may be lost.
    *
    * A symbolic link stays: the file that it leads to is replaced, and that file's directory synced. Directories and special files
    * are refused before anything changes. Other names of the file (hard links) keep the old content, and so does who has it open.
@@ -63,7 +63,11 @@ export function replaceOperations(caller: Caller): ReplaceOperations {
       const { preserve, mode } = caller.options(options, ['preserve', 'mode']);
       if (typeof data !== 'string' && !(data instanceof Uint8Array)) check.fail('data', 'a string or a Uint8Array', data);
       const settings = { preserve: preserved(preserve), mode: check.integer('mode', mode, 0o600, 0, 0o7777) };
-      return caller.run('replaceFile', [caller.place('path', path), data, settings], options, data.length > TOGETHER_BYTES_MAX ? {} : TOGETHER);
+      const replace = (waits: boolean): Promise<ReplaceResult | undefined> =>
+        caller.run('replaceFile', [caller.place('path', path), data, { ...settings, waits }], options, waits ? {} : TOGETHER);
+      // Others are replacing the file, as many as it has temporary names: this one waits for them by itself.
+      const result = data.length > TOGETHER_BYTES_MAX ? undefined : await replace(false);
+      return result ?? await replace(true) as ReplaceResult;
     },
     async removeLeftovers(directory, options) {
       caller.options(options, []);

@@ -232,6 +232,10 @@ export class IoUringRing implements Ring {
     this.#queue(abi.OP.FSYNC, link, file, 0, 0, 0, abi.FSYNC_DATASYNC, -1, done);
   }
 
+  syncFull(file: RingFile, link: Link, done: Completion): void {
+    this.#queue(abi.OP.FSYNC, link, file, 0, 0, 0, 0, -1, done);
+  }
+
   /** fallocate(2) with mode 0: reserves blocks and extends the size. */
   allocate(file: RingFile, offset: number, bytes: number, done: Completion): void {
     // IORING_OP_FALLOCATE carries the length in `addr` and the mode in `len`.

@@ -1,13 +1,13 @@
 /** Several changes of files, done in order by one thread, with each directory synced once at the end. */
 import { inFile } from '../../platform/errno.js';
 import { BatchError, IoError, type BatchKind } from '../../platform/errors.js';
-import { addressOf, NativeMemory } from '../../platform/ffi.js';
 import type { Platform } from '../../platform/platform.js';
 import type { Place } from '../protocol/operation.js';
 import type { OperationContext } from './context.js';
+import { copyContent, type CopiedFile } from './copy.js';
 import { renameEntry, syncOf, type NameSync } from './names.js';
 import { Parents } from './parents.js';
-import { locate, pause, prepareWith, putInPlace, syncContent, writeContent, type Prepared, type ReplaceSettings } from './replace.js';
+import { locate, pause, prepareWith, putInPlace, syncOne, writeContent, type Prepared, type ReplaceSettings } from './replace.js';
 
 /** A step as it travels: its places and its content stand in lists beside it. */
 export interface BatchStep {
@@ -21,6 +21,8 @@ export interface BatchStepDone {
   readonly path: string;
   /** Of writes and copies, the call that put the new content in place. */
   readonly primitive: 'renameat' | 'unlinkat';
+  /** Of copies, how the content got there. */
+  readonly content?: CopiedFile['primitive'];
   /** Written; 0 for other steps. */
   readonly bytes: number;
 }
@@ -30,8 +32,6 @@ export interface BatchDone {
   /** How the names became durable, and before them the contents. */
   readonly sync: NameSync;
 }
-
-const COPY_BYTES = 1024 * 1024;
 
 export const batchOperations = {
   /** `places`: one for each step, two for those that lead from one to another. `contents`: one for each write. */
@@ -108,27 +108,20 @@ class Batch {
   }
 
   #copy(from: Place, to: Place): BatchStepDone {
+    const { places, files } = this.#platform;
     const source = locate(this.#platform, this.#parents, from);
-    return inFile(from.path, () => {
-      const descriptor = this.#platform.places.openBeneath(source.entry.parent.descriptor, source.entry.name, { write: false, noFollow: true });
-      try {
-        return this.#replace('copy', from, to, this.#platform.files.status(descriptor).mode, (target) => this.#copyContent(from.path, descriptor, target));
-      } finally {
-        this.#platform.files.close(descriptor);
-      }
-    });
-  }
-
-  #copyContent(path: string, from: number, to: number): number {
-    const { files } = this.#platform;
-    const memory = new NativeMemory(COPY_BYTES, 4096);
-    const address = addressOf(memory.bytes);
-    for (let offset = 0; ;) {
-      this.#context.checkAborted();
-      const bytes = inFile(path, () => files.readFully(from, memory.bytes, offset));
-      files.writeFully(to, address, bytes, offset);
-      offset += bytes;
-      if (bytes < COPY_BYTES) return offset;
+    const descriptor = inFile(from.path, () => places.openBeneath(source.entry.parent.descriptor, source.entry.name, { write: false, noFollow: true }));
+    try {
+      const { sizeBytes, mode } = files.status(descriptor, from.path);
+      let content: CopiedFile['primitive'] | undefined;
+      const done = this.#replace('copy', from, to, mode, (target) => {
+        const copied = copyContent(this.#context, { target: from, descriptor }, sizeBytes, { target: to, descriptor: target }, { method: 'auto', durable: this.#durable });
+        content = copied.primitive;
+        return copied.bytes;
+      });
+      return { ...done, ...(content !== undefined && { content }) };
+    } finally {
+      files.close(descriptor);
     }
   }
 
@@ -136,7 +129,7 @@ class Batch {
     const settings: ReplaceSettings = { preserve: { mode: kind === 'write', owner: false, times: false, xattrs: false }, mode };
     let prepared: Prepared | undefined;
     while ((prepared = prepareWith(this.#context, locate(this.#platform, this.#parents, place), settings, write)) === undefined) pause();
-    putInPlace(this.#context, this.#parents, this.#durable ? syncContent(this.#platform, prepared) : prepared);
+    putInPlace(this.#context, this.#parents, this.#durable ? syncOne(this.#platform, prepared) : prepared);
     return { kind, path: named.path, primitive: 'renameat', bytes: prepared.bytes };
   }
 

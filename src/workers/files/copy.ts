@@ -11,7 +11,7 @@ import { rename } from './names.js';
 import { changeNames, type Entry } from './parents.js';
 import { openPlace, withOpen } from './places.js';
 import { copyMetadata, type CopiedParts } from './preserve.js';
-import { locate } from './replace.js';
+import { locate, pause } from './replace.js';
 import { discard, takeTemporary, type Temporary } from './temporary.js';
 
 export type CopyMethod = 'auto' | 'reflink' | 'copy_file_range' | 'read_write';
@@ -44,7 +44,6 @@ export interface CopiedRange extends Copied<'FICLONERANGE' | 'copy_file_range' |
   readonly sync: 'fdatasync' | 'none';
 }
 
-const TEMPORARY_LOOK_MS = 5;
 /** What one call punches: that changes the tree of extents alone. */
 const PUNCHED_BYTES = 1024 ** 3;
 
@@ -75,8 +74,8 @@ function clear(context: OperationContext, opened: Opened, end: number, offset: n
   }
 }
 
-/** The content, by the first method that does it. */
-function fill(context: OperationContext, source: Opened, sizeBytes: number, target: Opened, { method, durable }: CopyFileRequest): Copied<CopiedFile['primitive']> {
+/** The content of a file into a new one, by the first method that does it. */
+export function copyContent(context: OperationContext, source: Opened, sizeBytes: number, target: Opened, { method, durable }: Pick<CopyFileRequest, 'method' | 'durable'>): Copied<CopiedFile['primitive']> {
   const { copy, files, space } = context.platform;
   if (shared(method, () => copy.clone(source.descriptor, target.descriptor)) !== undefined) {
     const bytes = files.status(target.descriptor).sizeBytes;
@@ -133,12 +132,11 @@ function replacing<T extends object>(context: OperationContext, to: Place, { ove
 
 /** Others may be making files of this name, as many as there are temporary names. */
 function waitForTemporary(context: OperationContext, entry: Entry): Temporary {
-  const pause = new Int32Array(new SharedArrayBuffer(4));
   for (;;) {
     context.checkAborted();
     const temporary = takeTemporary(context.platform, entry);
     if (temporary !== undefined) return temporary;
-    Atomics.wait(pause, 0, 0, TEMPORARY_LOOK_MS);
+    pause();
   }
 }
 
@@ -171,7 +169,7 @@ export const copyOperations = {
       return inFile(to.path, () => {
         requireReplaceable(platform, to, from, status, request.overwrite);
         return replacing(context, to, request, (temporary) => {
-          const copied = fill(context, { target: from, descriptor }, status.sizeBytes, { target: to, descriptor: temporary }, request);
+          const copied = copyContent(context, { target: from, descriptor }, status.sizeBytes, { target: to, descriptor: temporary }, request);
           return { ...copied, notPreserved: copyMetadata(platform, descriptor, temporary, request.preserve) };
         });
       });

@@ -1,8 +1,7 @@
 /** Directories that are held open, and what is done to the names in them. Nothing here syncs but {@link directoryOperations.syncDirectory}. */
-import { EISDIR, inFile, ioError, notAFile } from '../../platform/errno.js';
+import { inFile } from '../../platform/errno.js';
 import type { DirectoryEntry } from '../../platform/interface/directories.js';
 import type { RenameMode } from '../../platform/interface/names.js';
-import type { OpenFlags } from '../../platform/platform.js';
 import type { OpenFile, Place } from '../protocol/operation.js';
 import type { OperationContext } from './context.js';
 import { atEntry, openPlace, withOpen } from './places.js';
@@ -11,18 +10,6 @@ export const directoryOperations = {
   /** `pathOnly`: names are looked up in it, no more; then no permission to read it is needed. */
   openDirectory({ platform }: OperationContext, place: Place, pathOnly: boolean): OpenFile {
     const descriptor = openPlace(platform, place, { write: false, directory: true, pathOnly });
-    return { descriptor, path: place.path, directAlignment: undefined };
-  },
-
-  openAt({ platform }: OperationContext, place: Place, flags: OpenFlags): OpenFile {
-    const descriptor = openPlace(platform, place, flags);
-    try {
-      const { kind } = platform.files.status(descriptor, place.path);
-      if (kind !== 'file') throw kind === 'directory' ? ioError(EISDIR, 'openat', place.path) : notAFile(place.path);
-    } catch (error) {
-      platform.files.close(descriptor);
-      throw error;
-    }
     return { descriptor, path: place.path, directAlignment: undefined };
   },
 

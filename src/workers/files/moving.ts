@@ -236,7 +236,7 @@ export class Moving {
         this.#tell(count);
       }
     } catch (error) {
-      throw error instanceof IoError ? ioError(error.errno, error.syscall, error.path, { ...error, bytesDone: done }) : error;
+      throw error instanceof IoError ? ioError(error.errno, error.syscall, error.path, { code: error.code, explanation: error.explanation, bytesDone: done }) : error;
     }
   }
 

@@ -1,4 +1,5 @@
 /** Every file operation by its name. Each is a function of the context and of plain arguments that answers plain data. */
+import { mergeTables } from '../operation-tables.js';
 import { attributeOperations } from './attributes.js';
 import { batchOperations } from './batch.js';
 import { copyOperations } from './copy.js';
@@ -17,24 +18,24 @@ import { specialOperations } from './special.js';
 import { readTogether, transferOperations } from './transfer.js';
 import type { OperationContext } from './context.js';
 
-export const fileOperations = {
-  ...openOperations,
-  ...transferOperations,
-  ...durabilityOperations,
-  ...replaceOperations,
-  ...batchOperations,
-  ...copyOperations,
-  ...spaceOperations,
-  ...hintOperations,
-  ...attributeOperations,
-  ...nameOperations,
-  ...directoryOperations,
-  ...scanOperations,
-  ...metadataOperations,
-  ...ownershipOperations,
-  ...specialOperations,
-  ...deviceOperations,
-};
+export const fileOperations = mergeTables(
+  openOperations,
+  transferOperations,
+  durabilityOperations,
+  replaceOperations,
+  batchOperations,
+  copyOperations,
+  spaceOperations,
+  hintOperations,
+  attributeOperations,
+  nameOperations,
+  directoryOperations,
+  scanOperations,
+  metadataOperations,
+  ownershipOperations,
+  specialOperations,
+  deviceOperations,
+);
 
 /** Operations that cost less when several calls of them are done together: one sync serves many. */
 export const groupedOperations = { readRange: readTogether, replaceFile: replaceTogether };

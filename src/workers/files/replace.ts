@@ -18,7 +18,7 @@ import type { OperationContext } from './context.js';
 import { changeNames, parentOf, Parents, type Entry } from './parents.js';
 import { openPlace } from './places.js';
 import { copyMetadata, type CopiedParts } from './preserve.js';
-import { syncTogether, type ContentSync } from './sync-together.js';
+import { syncTogether, type FileSync } from './sync-together.js';
 import { clear, discard, isTemporaryName, statOf, takeTemporary, type Temporary } from './temporary.js';
 
 /** How a new content gets its metadata. */
@@ -31,8 +31,8 @@ export interface ReplaceSettings {
 
 export interface Replaced {
   readonly primitive: 'renameat';
-  /** How the content became durable before the rename: `fsync` where metadata was set too. */
-  readonly contentSync: ContentSync | 'fsync';
+  /** How the new file became durable before the rename. */
+  readonly contentSync: FileSync;
   /** How the rename became durable: a sync of the directory. */
   readonly sync: 'fsync';
   /** Written. */
@@ -62,9 +62,9 @@ const SET_BITS = 0o7000;
 const WAIT_MS = 1;
 
 export const replaceOperations = {
-  replaceFile(context: OperationContext, place: Place, data: Uint8Array | string, settings: ReplaceSettings): Replaced {
+  replaceFile(context: OperationContext, place: Place, data: Uint8Array | string, settings: ReplaceCall): Replaced | undefined {
     const [outcome] = replaceTogether([{ context, args: [place, data, settings] }]);
-    return valueOf(outcome as Outcome<Replaced>);
+    return valueOf(outcome as Outcome<Replaced | undefined>);
   },
 
   removeLeftovers({ platform }: OperationContext, directory: Place): LeftoversRemoved {
@@ -86,70 +86,80 @@ export const replaceOperations = {
   },
 };
 
-interface Call {
-  readonly context: OperationContext;
-  readonly args: readonly [Place, Uint8Array | string, ReplaceSettings];
+/** How a replacement is called. */
+export interface ReplaceCall extends ReplaceSettings {
+  /** It waits while all temporary names of its file are in use. */
+  readonly waits: boolean;
 }
 
-/** Several replacements: one that fails leaves the others alone, but for a directory whose sync fails. */
-export function replaceTogether(calls: readonly Call[]): Outcome<Replaced>[] {
+interface Call {
+  readonly context: OperationContext;
+  readonly args: readonly [Place, Uint8Array | string, ReplaceCall];
+}
+
+/**
+ * Several replacements: one that fails leaves the others alone, but for a directory whose sync fails. One whose temporary names
+ * are all in use is left undone, with `undefined` for an answer, unless it is to wait: it would hold up the others.
+ */
+export function replaceTogether(calls: readonly Call[]): Outcome<Replaced | undefined>[] {
   const [first] = calls;
   if (first === undefined) return [];
   const { platform } = first.context;
   const parents = new Parents(platform, true);
   try {
-    const done: Outcome<Renamed>[] = [];
-    while (done.length < calls.length) {
-      const round = replaceRound(platform, calls.slice(done.length), parents);
-      if (round.length === 0) pause();
-      done.push(...round);
+    const done = new Map<Call, Outcome<Renamed | undefined>>();
+    for (let left = calls; left.length > 0; left = left.filter((call) => !done.has(call))) {
+      const round = replaceRound(platform, left, parents);
+      if (round.size === 0) pause();
+      for (const [call, outcome] of round) done.set(call, outcome);
     }
     const failures = parents.sync();
-    return done.map((outcome) => next(outcome, ({ entry, result }) => {
-      const failure = failures.get(entry.parent.identity);
+    return calls.map((call) => next(done.get(call) as Outcome<Renamed | undefined>, (renamed) => {
+      const failure = renamed === undefined ? undefined : failures.get(renamed.entry.parent.identity);
       if (failure !== undefined) throw failure;
-      return result;
+      return renamed?.result;
     }));
   } finally {
     parents.close();
   }
 }
 
-interface Step {
-  readonly context: OperationContext;
-  readonly outcome: Outcome<Prepared>;
-}
-
-/** Does as many of the calls as can be done at once: each file once, and none that has to wait for a slot. */
-function replaceRound(platform: Platform, calls: readonly Call[], parents: Parents): Outcome<Renamed>[] {
+/** Does as many of the calls as can be done at once, each file once. */
+function replaceRound(platform: Platform, calls: readonly Call[], parents: Parents): Map<Call, Outcome<Renamed | undefined>> {
   const files = new Set<string>();
-  const prepared: Step[] = [];
-  for (const { context, args } of calls) {
+  const results = new Map<Call, Outcome<Renamed | undefined>>();
+  const prepared = new Map<Call, Prepared>();
+  for (const call of calls) {
+    const { context, args: [place, , { waits }] } = call;
     const outcome = settle(() => {
-      const target = locate(platform, parents, args[0]);
+      const target = locate(platform, parents, place);
       const file = `${target.entry.parent.identity}/${target.entry.name}`;
-      if (files.has(file)) return undefined;
+      if (files.has(file)) return 'later';
       files.add(file);
-      return prepare(context, target, ...bytesAnd(args));
+      return prepare(context, target, ...bytesAnd(call.args)) ?? (waits ? 'later' : 'never');
     });
-    if (outcome.ok && outcome.value === undefined) break;
-    prepared.push({ context, outcome: outcome as Outcome<Prepared> });
+    if (!outcome.ok) results.set(call, outcome);
+    else if (outcome.value === 'never') results.set(call, { ok: true, value: undefined });
+    else if (outcome.value !== 'later') prepared.set(call, outcome.value);
   }
-  const synced = syncRound(platform, prepared.map(({ outcome }) => outcome));
-  return synced.map((outcome, i) => next(outcome, (file) => {
-    putInPlace((prepared[i] as Step).context, parents, file);
-    const { target: { entry, existing }, contentSync, bytes } = file;
-    return { entry, result: { primitive: 'renameat', contentSync, sync: 'fsync', bytes, created: existing === undefined } };
-  }));
+  const synced = syncRound(platform, [...prepared.values()]);
+  for (const [index, call] of [...prepared.keys()].entries()) {
+    results.set(call, next(synced[index] as Outcome<Synced>, (file) => {
+      putInPlace(call.context, parents, file);
+      const { target: { entry, existing }, contentSync, bytes } = file;
+      return { entry, result: { primitive: 'renameat', contentSync, sync: 'fsync', bytes, created: existing === undefined } };
+    }));
+  }
+  return results;
 }
 
-/** Syncs the contents at the same time, as far as they have no more to sync than that. */
-function syncRound(platform: Platform, prepared: readonly Outcome<Prepared>[]): Outcome<Synced>[] {
-  const contents = prepared.flatMap((outcome) => (outcome.ok && !outcome.value.metadataSet ? [outcome.value.temporary.descriptor] : []));
+/** Syncs the new files at the same time. */
+function syncRound(platform: Platform, prepared: readonly Prepared[]): Outcome<Synced>[] {
+  const descriptors = prepared.map(({ temporary }) => temporary.descriptor);
   // All of them: a filesystem with a journal then commits what they have in common once.
-  if (contents.length > 1) for (const descriptor of contents) platform.files.startWriteback(descriptor);
-  const results = new Map(syncTogether(platform, contents).map((result, i) => [contents[i], result]));
-  return prepared.map((outcome) => next(outcome, (file) => finishSync(platform, file, results.get(file.temporary.descriptor))));
+  if (descriptors.length > 1) for (const descriptor of descriptors) platform.files.startWriteback(descriptor);
+  const results = syncTogether(platform, descriptors);
+  return prepared.map((file, index) => settle(() => finishSync(platform, file, results[index] as Error | FileSync)));
 }
 
 function bytesAnd([, data, settings]: Call['args']): [Uint8Array, ReplaceSettings] {
@@ -187,13 +197,11 @@ export interface Prepared {
   readonly target: ReplaceTarget;
   readonly temporary: Temporary;
   readonly bytes: number;
-  /** More than content has to become durable. */
-  readonly metadataSet: boolean;
 }
 
-/** A content that is durable, beside its target. */
+/** A new file that is durable, beside its target. */
 export interface Synced extends Prepared {
-  readonly contentSync: Replaced['contentSync'];
+  readonly contentSync: FileSync;
 }
 
 interface Renamed {
@@ -246,25 +254,23 @@ export function prepareWith(context: OperationContext, target: ReplaceTarget, se
     if (temporary === undefined) return undefined;
     return orDiscard(platform, temporary, () => {
       const bytes = write(temporary.descriptor);
-      return { target, temporary, bytes, metadataSet: setMetadata(platform, target, temporary, settings) };
+      setMetadata(platform, target, temporary, settings);
+      return { target, temporary, bytes };
     });
   });
 }
 
-/** Takes what the sync of the content answered, or does the whole sync where it is still to be done. */
-function finishSync(platform: Platform, file: Prepared, done: Error | ContentSync | undefined): Synced {
+function finishSync(platform: Platform, file: Prepared, done: Error | FileSync): Synced {
   return inFile(file.target.entry.path, () => orDiscard(platform, file.temporary, () => {
     if (done instanceof Error) throw done;
-    // The size of a new file is among what fdatasync covers; owner, mode, times and attributes are not.
-    if (done === undefined) platform.files.syncFull(file.temporary.descriptor);
-    return { ...file, contentSync: done ?? 'fsync' };
+    return { ...file, contentSync: done };
   }));
 }
 
-/** One content by itself. */
-export function syncContent(platform: Platform, file: Prepared): Synced {
-  const [result] = file.metadataSet ? [] : syncTogether(platform, [file.temporary.descriptor]);
-  return finishSync(platform, file, result);
+/** One new file by itself. */
+export function syncOne(platform: Platform, file: Prepared): Synced {
+  const [done] = syncTogether(platform, [file.temporary.descriptor]);
+  return finishSync(platform, file, done as Error | FileSync);
 }
 
 /** From here on the new content is there for everybody. */
@@ -302,16 +308,19 @@ export function writeContent(context: OperationContext, descriptor: number, data
   }
 }
 
-/** Answers whether there was anything to set. */
-function setMetadata(platform: Platform, { entry, existing }: ReplaceTarget, { descriptor, metadata: made }: Temporary, { preserve, mode }: ReplaceSettings): boolean {
-  const setMode = (wanted: number): boolean => {
-    if (wanted === made.mode) return false;
-    platform.metadata.chmod(descriptor, wanted);
-    return true;
+function setMetadata(platform: Platform, { entry, existing }: ReplaceTarget, { descriptor, metadata: made }: Temporary, { preserve, mode }: ReplaceSettings): void {
+  const setMode = (wanted: number): void => {
+    if (wanted !== made.mode) platform.metadata.chmod(descriptor, wanted);
   };
-  if (existing === undefined) return setMode(mode);
+  if (existing === undefined) {
+    setMode(mode);
+    return;
+  }
   const modeAlone = !preserve.owner && !preserve.times && !preserve.xattrs;
-  if (modeAlone && (!preserve.mode || (existing.mode & SET_BITS) === 0)) return setMode(preserve.mode ? existing.mode : mode);
+  if (modeAlone && (!preserve.mode || (existing.mode & SET_BITS) === 0)) {
+    setMode(preserve.mode ? existing.mode : mode);
+    return;
+  }
   const from = platform.places.openBeneath(entry.parent.descriptor, entry.name, { write: false, noFollow: true, pathOnly: !preserve.xattrs });
   try {
     const missing = copyMetadata(platform, from, descriptor, preserve);
@@ -320,7 +329,6 @@ function setMetadata(platform: Platform, { entry, existing }: ReplaceTarget, { d
     platform.files.close(from);
   }
   if (!preserve.mode) setMode(mode);
-  return true;
 }
 
 function namesIn({ places }: Platform, directory: { readonly descriptor: number; readonly path: string }): string[] {

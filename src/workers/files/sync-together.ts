@@ -5,7 +5,7 @@
 import { ioError } from '../../platform/errno.js';
 import type { Platform, Ring } from '../../platform/platform.js';
 
-export type ContentSync = 'fdatasync' | 'IORING_OP_FSYNC';
+export type FileSync = 'fsync' | 'IORING_OP_FSYNC';
 
 /** Below this a ring costs more than it gives. */
 const RING_FILES_MIN = 4;
@@ -17,12 +17,12 @@ const WAIT_US = 100_000;
 /** Why there is no ring does not matter here: the plain calls do the same. */
 let ringMissing = false;
 
-/** Makes the content of all files durable. Answers for each what it failed with, or by which call it was done. */
-export function syncTogether(platform: Platform, descriptors: readonly number[]): (Error | ContentSync)[] {
+/** Makes all files durable. Answers for each what it failed with, or by which call it was done. */
+export function syncTogether(platform: Platform, descriptors: readonly number[]): (Error | FileSync)[] {
   const ring = descriptors.length < RING_FILES_MIN ? undefined : ringOf(platform);
   if (ring === undefined) return descriptors.map((descriptor) => syncOne(platform, descriptor));
   try {
-    const results: (Error | ContentSync)[] = [];
+    const results: (Error | FileSync)[] = [];
     for (let first = 0; first < descriptors.length; first += RING_ENTRIES) results.push(...syncInRing(ring, descriptors.slice(first, first + RING_ENTRIES)));
     return results;
   } finally {
@@ -41,12 +41,12 @@ function ringOf(platform: Platform): Ring | undefined {
   }
 }
 
-function syncInRing(ring: Ring, descriptors: readonly number[]): (Error | ContentSync)[] {
-  const results = new Array<Error | ContentSync>(descriptors.length);
+function syncInRing(ring: Ring, descriptors: readonly number[]): (Error | FileSync)[] {
+  const results = new Array<Error | FileSync>(descriptors.length);
   let pending = descriptors.length;
   for (const [index, descriptor] of descriptors.entries()) {
-    ring.syncData({ descriptor, slot: -1 }, 'none', (result) => {
-      results[index] = result < 0 ? ioError(-result, 'fdatasync') : 'IORING_OP_FSYNC';
+    ring.syncFull({ descriptor, slot: -1 }, 'none', (result) => {
+      results[index] = result < 0 ? ioError(-result, 'fsync') : 'IORING_OP_FSYNC';
       pending--;
     });
   }
@@ -58,10 +58,10 @@ function syncInRing(ring: Ring, descriptors: readonly number[]): (Error | Conten
   return results;
 }
 
-function syncOne({ files }: Platform, descriptor: number): Error | 'fdatasync' {
+function syncOne({ files }: Platform, descriptor: number): Error | 'fsync' {
   try {
-    files.syncData(descriptor);
-    return 'fdatasync';
+    files.syncFull(descriptor);
+    return 'fsync';
   } catch (error) {
     return error as Error;
   }
