@@ -89,6 +89,9 @@ const makeTemporary: Step = { op: 'create', syscall: 'openat2', patient: PASSING
 const create: Step = { op: 'create', syscall: 'open', patient: INTERRUPTED };
 const rename: Step = { op: 'rename', syscall: 'renameat' };
 
+/** The kernel reads and writes on its own, and names neither file. */
+const kernelCopies = { syscall: 'copy_file_range', patient: PASSING } as const;
+
 function syncOf(syscall: 'fdatasync' | 'fsync', left: Contents): Step {
   return { op: 'fsync', syscall, left };
 }
@@ -103,15 +106,11 @@ const made: Contents = { ...BEFORE, made: NEW };
 const replacing: readonly Operation[] = [
   {
     what: 'replaceFile', run: ({ at }) => files.replaceFile(at('target'), NEW), done: replaced,
-    steps: [makeTemporary, write, syncOf('fdatasync', BEFORE), rename, directorySync(replaced)],
+    steps: [makeTemporary, write, syncOf('fsync', BEFORE), rename, directorySync(replaced)],
   },
   {
     what: 'replaceFile of a new file', run: ({ at }) => files.replaceFile(at('made'), NEW), done: made,
-    steps: [...[makeTemporary, write, syncOf('fdatasync', BEFORE), rename].map((step) => ({ ...step, at: 'made' })), directorySync(made)],
-  },
-  {
-    what: 'replaceFile with metadata', run: ({ at }) => files.replaceFile(at('target'), NEW, { preserve: { times: true } }), done: replaced,
-    steps: [syncOf('fsync', BEFORE)],
+    steps: [...[makeTemporary, write, syncOf('fsync', BEFORE), rename].map((step) => ({ ...step, at: 'made' })), directorySync(made)],
   },
   {
     what: 'removeLeftovers', run: ({ at }) => files.removeLeftovers(at(DIRECTORY)), before: { ...BEFORE, [LEFTOVER]: 'half' }, done: BEFORE,
@@ -133,13 +132,13 @@ const batches: readonly Operation[] = [{
   steps: [
     { ...makeTemporary, batch: first },
     { ...write, batch: first },
-    { ...syncOf('fdatasync', inBatch), batch: first },
+    { ...syncOf('fsync', inBatch), batch: first },
     { ...rename, batch: first },
     { ...open, syscall: 'openat2', patient: PASSING, at: 'source', left: wrote, batch: second },
     { ...makeTemporary, skip: 1, at: 'copy', left: wrote, batch: second },
-    { ...read, at: 'source', left: wrote, batch: second },
-    { ...write, skip: 1, at: 'copy', left: wrote, batch: second },
-    { ...syncOf('fdatasync', wrote), skip: 1, at: 'copy', batch: second },
+    { ...read, ...kernelCopies, at: 'copy', left: wrote, batch: second },
+    { ...write, ...kernelCopies, skip: 1, at: 'copy', left: wrote, batch: second },
+    { ...syncOf('fsync', wrote), skip: 1, at: 'copy', batch: second },
     { ...rename, skip: 1, at: 'copy', left: wrote, batch: second },
     { ...rename, skip: 2, at: 'moving', left: copied, batch: { kind: 'rename', step: 2, completed: 2 } },
     { op: 'unlink', syscall: 'unlinkat', at: 'going', left: moved, batch: { kind: 'delete', step: 3, completed: 3 } },
@@ -197,8 +196,6 @@ const writing: readonly Operation[] = [
 
 const copy: Contents = { ...BEFORE, copy: SOURCE };
 const overwritten: Contents = { ...BEFORE, target: SOURCE };
-/** The kernel reads and writes on its own, and names neither file. */
-const kernelCopies = { syscall: 'copy_file_range', patient: PASSING } as const;
 
 const copying: readonly Operation[] = [
   {
@@ -376,7 +373,7 @@ interface Together {
 
 const one = (directory: string): string => `${directory}/.${ILL}.`;
 const together: readonly Together[] = [
-  ...[makeTemporary, write, syncOf('fdatasync', {}), rename].map((step) => ({ step: { ...step, at: ILL }, path: one, all: false })),
+  ...[makeTemporary, write, syncOf('fsync', {}), rename].map((step) => ({ step: { ...step, at: ILL }, path: one, all: false })),
   { step: directorySync({}), path: (directory) => directory, all: true },
 ];
 
@@ -518,7 +515,7 @@ async function failDevice({ filesystem, op, skip: skipped, operation }: OnDevice
   assert.ok(hit || error === undefined);
   if (skipped === 0) assert.ok(error !== undefined, 'what comes first is needed');
   const inDirectory = error?.path === disk.mount;
-  if (error !== undefined) assertMet(error, { syscall: operation === 'writeAt' ? 'pwritev2' : inDirectory ? 'fsync' : 'fdatasync' }, 'EIO', inDirectory ? disk.mount : target);
+  if (error !== undefined) assertMet(error, { syscall: operation === 'writeAt' ? 'pwritev2' : 'fsync' }, 'EIO', inDirectory ? disk.mount : target);
 
   const mended = join(directory, 'mended');
   mkdirSync(mended);
