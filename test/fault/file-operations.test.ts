@@ -181,6 +181,11 @@ const writing: readonly Operation[] = [
     ];
   }),
   {
+    what: 'writeAt of a handle that is durable', open: (path) => files.openWriteAt(path, { dsync: true }), run: ({ handle }) => files.writeAt(handle, NEW, 5, { method: 'none' }), done: written,
+    // Its bytes are written again as well, so that the next sync covers them.
+    steps: [{ ...write, begun: partlyWritten }, { ...syncOf('fdatasync', written), syscall: 'pwrite', patient: PASSING }],
+  },
+  {
     what: 'writeVector', open: (path) => files.openWriteAt(path), run: ({ handle }) => files.writeVector(handle, [Buffer.from(NEW.slice(0, 7)), Buffer.from(NEW.slice(7))], 5, { method: 'data' }), done: written,
     steps: [{ ...write, syscall: 'pwritev2', begun: partlyWritten }, syncOf('fdatasync', written)],
   },
