@@ -14,7 +14,7 @@ import { BatchError, IoError, IoScheduler, type BatchKind, type FileHandle, type
 import { LoggedDisk, memoryDirectory, mountCopy, noFilesystem, run, unmount, type FilesystemName } from '../crash/power-loss/disk.js';
 import { FaultyDirectory, noFaultfs, type Operation as Op, type Rule } from '../faultfs/faultfs.js';
 import { rejected } from '../files/tools.js';
-import { LONG, temporaryDirectory } from '../support.js';
+import { temporaryDirectory } from '../support.js';
 import { inMountNamespace, latestTick, noLoopDevices, skip, TICK_MS, until } from './tools.js';
 
 await inMountNamespace(import.meta.url);
@@ -538,8 +538,7 @@ async function failDevice({ filesystem, op, skip: skipped, operation }: OnDevice
 
 // ---- nothing stays behind --------------------------------------------------------------------------------------------
 
-/** A descriptor that stays in one of a hundred failures shows in both. */
-const FAILURES = LONG ? 1000 : 400;
+const FAILURES = 1000;
 const AT_A_TIME = 8;
 /** One of each kind. */
 const KINDS = ['replaceFile', 'removeLeftovers', 'batch', 'writeAll, direct', 'append, data', 'copyFile', 'copyRange', 'rename', 'preallocate', 'readAll', 'syncData', 'openWriteNew'];
