@@ -1,6 +1,6 @@
 /** The topics about file operations: `replace`, `small-reads`, `reflink`, `direct`. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { FileCell, FileFigures } from './file-cell.js';
@@ -40,13 +40,22 @@ function inTurns<Name extends string>(names: readonly Name[], repetitions: numbe
 
 const medianOf = (figures: readonly FileFigures[], field: Exclude<keyof FileFigures, 'describe'>): number => median(figures.map((one) => one[field] ?? NaN));
 
+/** On new filesystems too: ext4 looks for a free inode past those that were deleted in the last minutes, whoever did that. */
 export function replaceTopic({ directory, seconds, repetitions }: FileTopicOptions): void {
   console.log(`\natomic replacement of files of 4 KiB, in turns, median of ${repetitions} x ${seconds} s`);
-  console.log('| in flight | tidemark/s | write-file-atomic/s | ratio | p99 ms | its p99 ms |\n|---|---|---|---|---|---|');
-  for (const concurrency of [1, 64]) {
-    const { tidemark, 'write-file-atomic': other } = inTurns(['tidemark', 'write-file-atomic'], repetitions, (contestant) => measure({ topic: 'replace', contestant, concurrency, bytes: 4096, seconds, directory }));
-    const [ours, theirs] = [medianOf(tidemark, 'perSecond'), medianOf(other, 'perSecond')];
-    console.log(`| ${concurrency} | ${round(ours)} | ${round(theirs)} | ${round(ours / theirs, 2)} | ${round(medianOf(tidemark, 'p99Us') / 1000, 1)} | ${round(medianOf(other, 'p99Us') / 1000, 1)} |`);
+  console.log('| on | in flight | tidemark/s | write-file-atomic/s | ratio | p99 ms | its p99 ms |\n|---|---|---|---|---|---|---|');
+  const measureIn = (place: string, where: string): void => {
+    for (const concurrency of [1, 64]) {
+      const { tidemark, 'write-file-atomic': other } = inTurns(['tidemark', 'write-file-atomic'], repetitions, (contestant) => measure({ topic: 'replace', contestant, concurrency, bytes: 4096, seconds, directory: where }));
+      const [ours, theirs] = [medianOf(tidemark, 'perSecond'), medianOf(other, 'perSecond')];
+      console.log(`| ${place} | ${concurrency} | ${round(ours)} | ${round(theirs)} | ${round(ours / theirs, 2)} | ${round(medianOf(tidemark, 'p99Us') / 1000, 1)} | ${round(medianOf(other, 'p99Us') / 1000, 1)} |`);
+    }
+  };
+  measureIn('the directory', directory);
+  for (const kind of ['ext4', 'xfs'] as const) {
+    withNewFilesystem(kind, directory, (mount) => {
+      measureIn(`new ${kind}`, mount);
+    });
   }
 }
 
@@ -60,31 +69,37 @@ export function smallReadsTopic({ directory, repetitions }: FileTopicOptions): v
   }
 }
 
-/** On xfs in a file of its own where the directory is on another filesystem; needs root there. */
-export function reflinkTopic({ directory, repetitions }: FileTopicOptions): void {
+/** A filesystem in a file of the directory, for the time of `use`; needs root. */
+function withNewFilesystem(kind: 'ext4' | 'xfs', directory: string, use: (mount: string) => void): void {
   const base = mkdtempSync(join(directory, 'tidemark-bench-'));
   const image = join(base, 'image');
-  const mount = join(base, 'xfs');
+  const mount = join(base, kind);
   try {
     writeFileSync(image, '');
     truncateSync(image, 4 * GIB);
-    execFileSync('mkdir', [mount]);
-    execFileSync('mkfs.xfs', ['-q', '-m', 'reflink=1', image]);
+    mkdirSync(mount);
+    execFileSync(`mkfs.${kind}`, ['-q', image]);
     execFileSync('mount', ['-o', 'loop', image, mount]);
   } catch (error) {
-    console.log(`\nreflink of 1 GiB: left out, for an xfs could not be mounted: ${String(error).split('\n')[0]}`);
+    console.log(`(a new ${kind} is left out, for it could not be mounted: ${String(error).split('\n')[0]})`);
     rmSync(base, { recursive: true });
     return;
   }
   try {
-    const file = join(mount, 'file');
-    execFileSync('dd', ['if=/dev/zero', `of=${file}`, 'bs=1M', 'count=1024', 'conv=fsync', 'status=none']);
-    const figures = measure({ topic: 'reflink', file, copies: Math.max(5, repetitions) });
-    console.log(`\ncopyFile of 1 GiB on xfs, durable, median: ${round((figures.p50Us ?? NaN) / 1000, 1)} ms (${figures.describe ?? ''})`);
+    use(mount);
   } finally {
     execFileSync('umount', [mount]);
     rmSync(base, { recursive: true });
   }
+}
+
+export function reflinkTopic({ directory, repetitions }: FileTopicOptions): void {
+  withNewFilesystem('xfs', directory, (mount) => {
+    const file = join(mount, 'file');
+    execFileSync('dd', ['if=/dev/zero', `of=${file}`, 'bs=1M', 'count=1024', 'conv=fsync', 'status=none']);
+    const figures = measure({ topic: 'reflink', file, copies: Math.max(5, repetitions) });
+    console.log(`\ncopyFile of 1 GiB on xfs, durable, median: ${round((figures.p50Us ?? NaN) / 1000, 1)} ms (${figures.describe ?? ''})`);
+  });
 }
 
 export function directTopic({ directory, repetitions }: FileTopicOptions): void {

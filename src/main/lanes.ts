@@ -34,10 +34,10 @@ export interface CallOptions {
   /** Told the bytes that are done, now and then, and at the end. */
   readonly onProgress?: ((bytes: number) => void) | undefined;
   /**
-   * Calls with the same word may be given to one thread together, `most` at a time. `share`: a fair share of what waits, so that
-   * the other threads help; else all of it. Other calls go alone.
+   * Calls with the same word may be given to one thread together: a fair share of what waits, so that the other threads help, but
+   * `least` where so many wait, and never more than `most`. Other calls go alone.
    */
-  readonly together?: { readonly word: string; readonly most: number; readonly share: boolean } | undefined;
+  readonly together?: { readonly word: string; readonly least: number; readonly most: number } | undefined;
   /** Gets the result that came when nobody waited any more. */
   readonly discard?: ((value: unknown) => void) | undefined;
 }
@@ -217,7 +217,7 @@ class Lane {
       if (call === undefined || call.settled) continue;
       const { together } = call.options;
       const [first] = taken;
-      if (first === undefined) most = Math.min(together?.share === false ? Infinity : share, together?.most ?? 1);
+      if (first === undefined) most = together === undefined ? 1 : Math.min(Math.max(share, together.least), together.most);
       else if (together?.word !== first.options.together?.word) break;
       taken.push(call);
     }

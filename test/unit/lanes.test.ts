@@ -177,7 +177,7 @@ staged('progress is told while it runs and at the end', 1, {}, async (stage) => 
 staged('calls of one word that gathered go to one thread together, a fair share at most', 2, { normal: { concurrency: 2 } }, async (stage) => {
   const held = [stage.call('hold'), stage.call('hold')];
   await until('both threads to be busy', BOUND_MS, () => stage.lanes.stats().normal.waiting === 0);
-  const short = { together: { word: 'short', most: 32, share: true } };
+  const short = { together: { word: 'short', least: 1, most: 32 } };
   const gathered = Array.from({ length: 10 }, () => stage.call('note', short));
   const alone = stage.call('note');
   stage.openGate();

@@ -55,7 +55,7 @@ const PARTS = ['mode', 'owner', 'times', 'xattrs'] as const;
 /** Larger ones would make others wait. */
 const TOGETHER_BYTES_MAX = 256 * 1024;
 /** One thread takes all: what they cost is mostly the directory, which threads would only fight for. */
-const TOGETHER = { together: { word: 'replace', most: 64, share: false } } as const;
+const TOGETHER = { together: { word: 'replace', least: 64, most: 64 } } as const;
 
 export function replaceOperations(caller: Caller): ReplaceOperations {
   return {

@@ -170,7 +170,7 @@ export interface TransferOperations {
 const BYTES_MAX = constants.MAX_LENGTH;
 /** Transfers of up to this many bytes go to a thread together with others. */
 const SHORT_BYTES_MAX = 64 * 1024;
-const SHORT = { word: 'short', most: 64, share: true } as const;
+const SHORT = { word: 'short', least: 32, most: 64 } as const;
 const METHODS = ['none', 'sync', 'data', 'direct', 'auto'] as const;
 const OVERWRITE_METHODS = [...METHODS, 'overwrite'] as const;
 const APPEND_METHODS = ['none', 'sync', 'data', 'auto'] as const;
