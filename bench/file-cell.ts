@@ -70,6 +70,7 @@ async function replace(cell: FileCell & { topic: 'replace' }): Promise<FileFigur
 const FILE_BYTES = 64 * 1024 * 1024;
 /** A round is over in a tenth of a second: one alone would tell of the garbage collector. */
 const READ_ROUNDS = 5;
+const WARM_UP_MS = 1500;
 
 async function smallReads(cell: FileCell & { topic: 'small-reads' }): Promise<FileFigures> {
   mkdirSync(cell.directory, { recursive: true });
@@ -89,9 +90,10 @@ async function smallReads(cell: FileCell & { topic: 'small-reads' }): Promise<Fi
     return performance.now() - before;
   };
   try {
-    // As long as a server runs for before it is quick: both are compiled while they work.
-    let left = 100_000;
-    await loops(cell.concurrency, () => left-- > 0, work);
+    // Both are compiled while they work.
+    const warm = performance.now() + WARM_UP_MS;
+    await loops(cell.concurrency, () => performance.now() < warm, work);
+    let left = 0;
     const alone = await medianJob(poolJob, 20);
     const rounds: FileFigures[] = [];
     for (let round = 0; round < READ_ROUNDS; round++) {
