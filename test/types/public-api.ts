@@ -6,6 +6,7 @@ import {
   type AckLevel, type Advice, type Backend, type FollowOptions, type IoErrorCode, type IoSchedulerOptions, type JournalErrorCode, type JournalOptions,
   type JournalReaderOptions, type JournalRecord, type JournalStats, type OpenReport, type RecordBytes, type SharedJournalHandle, type Submission,
   type JournalSegment, type ReaderFollowOptions, type Tail, type TailState, type TornTail,
+  FileHandle, OperationError, alignedBuffer, type CopyFileResult, type Files, type OperationErrorCode, type ReplaceResult, type ScopedFiles, type SharedHandle,
 } from 'tidemark';
 
 /** True exactly when each type is assignable to the other. */
@@ -107,4 +108,28 @@ export async function mistakes(journal: Journal, options: JournalOptions, reader
   // @ts-expect-error: a code that does not exist
   const code: JournalErrorCode = 'TIDEMARK_BROKEN';
   await journal.advise((code + state) as Advice);
+}
+
+same<Parameters<Files['replaceFile']>[1], string | Uint8Array>(true);
+same<ReturnType<Files['copyFile']>, Promise<CopyFileResult>>(true);
+same<CopyFileResult['primitive'], 'FICLONE' | 'copy_file_range' | 'read_write'>(true);
+same<ReplaceResult['primitive'], 'renameat'>(true);
+same<Extract<OperationErrorCode, 'TIDEMARK_TIMEOUT' | 'TIDEMARK_QUEUE_FULL' | 'TIDEMARK_OUTSIDE_ROOT'>, 'TIDEMARK_TIMEOUT' | 'TIDEMARK_QUEUE_FULL' | 'TIDEMARK_OUTSIDE_ROOT'>(true);
+
+export async function useFiles(): Promise<number> {
+  const { files } = new IoScheduler({ fileWorkers: 3, lanes: { bulk: { concurrency: 1, queueMax: 10 } } });
+  const scope: ScopedFiles = files.scoped('directory');
+  await scope.replaceFile('name', 'text', { preserve: { owner: true }, lane: 'urgent', timeoutMs: 100 });
+  const handle: FileHandle = await files.openRead('name', { direct: true });
+  const shared: SharedHandle = handle.share();
+  const { data } = await files.readRange(FileHandle.attach(shared), 0, 10, { into: alignedBuffer(4096) });
+  for await (const { path, kind } of files.find('.', '**/*.log', { signal: AbortSignal.timeout(1) })) console.log(path, kind);
+  // @ts-expect-error a lane that there is not
+  await files.unlink('name', { lane: 'fast' });
+  // @ts-expect-error only a handle of a file has a range to read
+  await files.readRange(7, 0, 10);
+  // @ts-expect-error results are not to be changed
+  (await files.statx('name')).size = 0;
+  const error: unknown = undefined;
+  return error instanceof OperationError && error.begun === true ? 1 : data.length;
 }
