@@ -45,6 +45,36 @@ export interface CallOptions {
 const PROGRESS_MS = 100;
 const QUEUE_MAX = 65_536;
 
+interface Listeners {
+  readonly calls: Set<() => void>;
+  readonly tell: () => void;
+}
+
+/** One listener for a signal, however many calls have it: of more than ten Node.js warns. */
+const listeners = new WeakMap<AbortSignal, Listeners>();
+
+function listen(signal: AbortSignal, call: () => void): void {
+  let known = listeners.get(signal);
+  if (known === undefined) {
+    const calls = new Set<() => void>();
+    known = { calls, tell: () => {
+      for (const each of [...calls]) each();
+    } };
+    listeners.set(signal, known);
+    signal.addEventListener('abort', known.tell, { once: true });
+  }
+  known.calls.add(call);
+}
+
+function unlisten(signal: AbortSignal, call: () => void): void {
+  const known = listeners.get(signal);
+  if (known === undefined) return;
+  known.calls.delete(call);
+  if (known.calls.size > 0) return;
+  signal.removeEventListener('abort', known.tell);
+  listeners.delete(signal);
+}
+
 /** One call, from its submission until it is settled, and until its thread is through with it. */
 class Call {
   readonly name: string;
@@ -75,7 +105,7 @@ class Call {
     const watched = signal !== undefined || timeoutMs !== undefined || onProgress !== undefined;
     this.control = watched ? new CallControl() : undefined;
     if (timeoutMs !== undefined) this.#timeout = setTimeout(this.#onTimeout, timeoutMs);
-    signal?.addEventListener('abort', this.#onAbort, { once: true });
+    if (signal !== undefined) listen(signal, this.#onAbort);
   }
 
   /** It is being handed to a thread. */
@@ -127,7 +157,7 @@ class Call {
     this.settled = true;
     clearTimeout(this.#timeout);
     clearInterval(this.#progress);
-    this.options.signal?.removeEventListener('abort', this.#onAbort);
+    if (this.options.signal !== undefined) unlisten(this.options.signal, this.#onAbort);
     this.#leave();
     how();
   }

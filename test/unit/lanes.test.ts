@@ -1,4 +1,5 @@
 /** The lanes of file operations: who goes first, how many wait, what a timeout and an abort leave behind. */
+import { getEventListeners } from 'node:events';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Lanes, type CallOptions } from '../lane-internals.js';
@@ -108,6 +109,29 @@ staged('an aborted call that waits is taken out at once and never done', 1, { no
   stage.openGate();
   await Promise.all([held, next]);
   assert.equal(stage.done, [0, 2]);
+});
+
+staged('one signal for many calls: all are aborted, nothing warns, nothing stays', 1, {}, async (stage) => {
+  const warnings: Error[] = [];
+  const onWarning = (warning: Error): void => void warnings.push(warning);
+  process.on('warning', onWarning);
+  const held = stage.call('hold');
+  await until('the first call to run', BOUND_MS, () => stage.lanes.stats().normal.waiting === 0);
+  const controller = new AbortController();
+  const reason = new Error('all of them');
+  const calls = Array.from({ length: 100 }, () => codeOf(stage.call('note', { signal: controller.signal })));
+  assert.is(getEventListeners(controller.signal, 'abort').length, 1);
+  controller.abort(reason);
+  assert.equal(await Promise.all(calls), Array.from({ length: 100 }, () => reason));
+  const later = new AbortController();
+  const noted = stage.call('note', { signal: later.signal });
+  stage.openGate();
+  await Promise.all([held, noted]);
+  assert.is(getEventListeners(later.signal, 'abort').length, 0);
+  // Warnings come in a turn of their own.
+  await new Promise(setImmediate);
+  process.off('warning', onWarning);
+  assert.equal(warnings, []);
 });
 
 staged('a call whose signal has fired before is refused', 1, {}, async (stage) => {
