@@ -184,7 +184,7 @@ class Life {
 
   async #trim(journal: Journal): Promise<void> {
     // With two whole segments ahead no further one is made: what the rules are for is the first to meet them.
-    await journal.preallocate(2 * (this.#task.options?.segmentBytes ?? 0) + 1);
+    await journal.preallocate(2 * (this.#task.options.segmentBytes ?? 0) + 1);
     this.#enter('trim');
     const end = journal.durableLsn;
     this.#said.push(`trim ${end}`);
