@@ -1,7 +1,8 @@
-/** Opens a journal, lets four threads append to it, and waits to be killed. */
+/** Opens a journal, lets four threads append to it, tells what they say and what is trimmed, and waits to be killed. */
+import { subscribe } from 'node:diagnostics_channel';
 import { Worker } from 'node:worker_threads';
 import { IoScheduler, Journal, type Backend, type JournalOptions } from 'tidemark';
-import { appendAndTell, type CrashThread } from './crash-thread.js';
+import { appendAndTell, tellParent, type CrashThread } from './crash-thread.js';
 import { taskOf } from './report.js';
 
 export interface CrashTask {
@@ -16,6 +17,9 @@ const THREADS = 4;
 const { path, backend, options, life, cheats } = taskOf() as CrashTask;
 // The threads load their modules while the journal opens.
 const workers = Array.from({ length: THREADS - 1 }, () => new Worker(new URL('./crash-thread.js', import.meta.url)));
+subscribe('tidemark:journal:trim', (message) => {
+  tellParent(`trim ${(message as { before: number }).before}`);
+});
 const scheduler = new IoScheduler({ backend, fileWorkers: 1 });
 const journal = await Journal.open(path, { scheduler, logBufferBytes: 256 * 1024, ...options });
 workers.forEach((worker, i) => {

@@ -23,13 +23,17 @@ export interface CrashThread {
   readonly prefix?: string;
 }
 
+export function tellParent(line: string): void {
+  writeSync(TO_PARENT, `${line}\n`);
+}
+
 /**
  * Tells the parent, each time before the next step: `! <thread> <n>` records up to n may be appended,
  * `+ <thread> <n> <lsn>` record n is acknowledged (LSN -1 from a cheat, who cannot know it).
  */
 export async function appendAndTell(journal: Journal, { life, thread, cheats, records = Infinity, inFlight = 8, prefix = '' }: Omit<CrashThread, 'handle'>): Promise<void> {
   const tell = (line: string): void => {
-    writeSync(TO_PARENT, `${prefix}${line}\n`);
+    tellParent(`${prefix}${line}`);
   };
   let next = 0;
   async function loop(): Promise<void> {
