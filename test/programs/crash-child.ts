@@ -10,18 +10,20 @@ export interface CrashTask {
   readonly backend: Backend['kind'];
   readonly options: JournalOptions;
   readonly life: number;
+  /** It keeps no full segment. */
+  readonly trims: boolean;
   readonly cheats: boolean;
 }
 
 const THREADS = 4;
-const { path, backend, options, life, cheats } = taskOf() as CrashTask;
+const { path, backend, options, life, trims, cheats } = taskOf() as CrashTask;
 // The threads load their modules while the journal opens.
 const workers = Array.from({ length: THREADS - 1 }, () => new Worker(new URL('./crash-thread.js', import.meta.url)));
 subscribe('tidemark:journal:trim', (message) => {
   tellParent(`trim ${(message as { before: number }).before}`);
 });
 const scheduler = new IoScheduler({ backend, fileWorkers: 1 });
-const journal = await Journal.open(path, { scheduler, logBufferBytes: 256 * 1024, ...options });
+const journal = await Journal.open(path, { scheduler, logBufferBytes: 256 * 1024, ...options, ...(trims && { retainSegments: 0 }) });
 workers.forEach((worker, i) => {
   worker.postMessage({ handle: journal.share(), life, thread: i + 1, cheats } satisfies CrashThread);
 });
