@@ -31,6 +31,10 @@ export const nvme = {
   ...(await internal<typeof import('../dist/workers/files/device.js')>('files/device.js')),
 };
 
+/** Native calls and the memory they are given. */
+export const ffi = await internal<typeof import('../dist/platform/ffi.js')>('../platform/ffi.js');
+/** What file workers do. */
+export const { fileOperations } = await internal<typeof import('../dist/workers/files/operations.js')>('files/operations.js');
 export const { mergeTables } = await internal<typeof import('../dist/workers/operation-tables.js')>('operation-tables.js');
 
 /** The platform that the tests run on. */

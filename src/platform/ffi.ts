@@ -3,6 +3,8 @@
  *
  * Rules that keep this safe:
  * - Only synchronous calls, only from the thread that owns what they touch.
+ * - An address keeps nothing alive, and V8 lets go of an object after its last use, also within a function. So a call is given
+ *   the memory itself, as a view; where that cannot be, as for what a structure points to, it happens {@link whileHeld}.
  * - Memory that native code keeps after a call returns is a `SharedArrayBuffer` held in {@link NativeMemory}:
  *   a small typed array moves on the JavaScript heap and an unreferenced one is freed.
  * - Packages, libraries and functions are looked up on first use, so that importing this package never fails.
@@ -40,6 +42,19 @@ export function addressOf(view: Uint8Array): number {
   const address = Number(koffi().address(view));
   assert(Number.isSafeInteger(address), 'a native address fits a number');
   return address;
+}
+
+let held: unknown;
+
+/** Keeps memory alive whose address native code is given meanwhile. */
+export function whileHeld<T>(memory: unknown, use: () => T): T {
+  const before = held;
+  held = memory;
+  try {
+    return use();
+  } finally {
+    held = before;
+  }
 }
 
 type Argument = number | bigint | string | null | ArrayBufferView;

@@ -67,15 +67,17 @@ export interface OpenFlags {
 /** The calls that order writes. Linux has none for programs: there it is a full sync of the data. */
 export type BarrierPrimitive = 'fdatasync' | 'F_BARRIERFSYNC';
 
-/** Blocking file calls. `address` is a native memory address; its owner must keep it alive for the call. */
+/** Blocking file calls. */
 export interface Files {
   open(path: string, flags: OpenFlags): number;
   close(descriptor: number): void;
   status(descriptor: number, path?: string): FileStatus;
   /** Reads into `target` at `offset`; fewer bytes than asked for only at the end of the file. */
   readFully(descriptor: number, target: Uint8Array, offset: number): number;
-  /** Writes all `bytes` from native memory at `offset`; continues short writes, retries EINTR and EAGAIN with a bound. */
-  writeFully(descriptor: number, address: number, bytes: number, offset: number): void;
+  /** Writes all of `source` at `offset`; continues short writes, retries EINTR and EAGAIN with a bound. */
+  writeFully(descriptor: number, source: Uint8Array, offset: number): void;
+  /** The same from memory that somebody else keeps alive for the call, such as a journal's log buffer. */
+  writePiece(descriptor: number, piece: MemoryPiece, offset: number): void;
   /** Has the kernel begin to write what a file has in memory, so that a sync of it waits less. Promises nothing. */
   startWriteback(descriptor: number): void;
   /** Makes the data of a file, and the metadata needed to read it back, durable. */

@@ -126,11 +126,11 @@ const COPY_BYTES = 1024 * 1024;
 export function copyAside(platform: Platform, source: { readonly descriptor: number; readonly offset: number; readonly bytes: number }, base: string): { name: string; bytes: number } {
   let done = 0;
   const name = keepAside(platform, base, platform.files.status(source.descriptor).mode, (target) => {
-    const memory = new NativeMemory(COPY_BYTES, LOG_BUFFER_ALIGNMENT);
+    const { bytes: memory } = new NativeMemory(COPY_BYTES, LOG_BUFFER_ALIGNMENT);
     while (done < source.bytes) {
-      const count = platform.files.readFully(source.descriptor, memory.bytes.subarray(0, Math.min(COPY_BYTES, source.bytes - done)), source.offset + done);
+      const count = platform.files.readFully(source.descriptor, memory.subarray(0, Math.min(COPY_BYTES, source.bytes - done)), source.offset + done);
       if (count === 0) break;
-      platform.files.writeFully(target, memory.address, count, done);
+      platform.files.writeFully(target, memory.subarray(0, count), done);
       done += count;
     }
   });

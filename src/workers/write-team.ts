@@ -144,11 +144,11 @@ export class WriteTeam {
     Atomics.notify(this.#words, at);
   }
 
-  #perform({ kind, descriptor, address, bytes, offset }: TeamJob): number {
+  #perform({ kind, descriptor, offset, ...piece }: TeamJob): number {
     try {
       if (kind === 'sync') this.#files.syncData(descriptor);
-      else this.#files.writeFully(descriptor, address, bytes, offset);
-      return kind === 'sync' ? 0 : bytes;
+      else this.#files.writePiece(descriptor, piece, offset);
+      return kind === 'sync' ? 0 : piece.bytes;
     } catch (error) {
       if (error instanceof IoError) return -error.errno;
       throw error;

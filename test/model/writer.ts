@@ -1,6 +1,6 @@
 /** The writer's thread: the product's write sides on a modelled disk. */
 import type { WriteEngine } from '../../dist/workers/segment-layout/journal.js';
-import type { Platform, Ring } from '../../dist/platform/platform.js';
+import type { MemoryPiece, Platform, Ring } from '../../dist/platform/platform.js';
 import type { SegmentFile, WriterNews } from '../../dist/workers/protocol/messages.js';
 import { Disk, type Operation, type Piece } from './disk.js';
 import type { Product } from './product.js';
@@ -114,7 +114,7 @@ export class WriterPart implements Part {
     const run = (jobs: readonly { kind: 'write' | 'sync'; descriptor: number; address: number; bytes: number; offset: number }[]): number[] =>
       jobs.map(({ kind, descriptor, address, bytes, offset }) => kind === 'sync'
         ? perform(() => platform.files.syncData(descriptor), 0)
-        : perform(() => platform.files.writeFully(descriptor, address, bytes, offset), bytes));
+        : perform(() => platform.files.writePiece(descriptor, { address, bytes }, offset), bytes));
     return new BlockingEngine({ run } as never);
   }
 
@@ -131,8 +131,8 @@ export class WriterPart implements Part {
       if (failed < 0) throw this.#product.ioError(-failed, name, 'model');
     };
     const files = {
-      writeFully: (descriptor: number, address: number, bytes: number, offset: number) => {
-        call('pwrite', (done) => disk.submitWrite(descriptor, lsnOf(descriptor, offset), [{ address, bytes }], dsync, done));
+      writePiece: (descriptor: number, piece: MemoryPiece, offset: number) => {
+        call('pwrite', (done) => disk.submitWrite(descriptor, lsnOf(descriptor, offset), [piece], dsync, done));
       },
       syncData: (descriptor: number) => {
         call('fdatasync', (done) => disk.submitSync(descriptor, done));

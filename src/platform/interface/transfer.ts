@@ -1,5 +1,3 @@
-import type { MemoryPiece } from '../platform.js';
-
 /** What a single write may promise beyond being written. */
 export interface WritePromise {
   /** The bytes are durable when the call returns. */
@@ -14,7 +12,7 @@ export interface WritePromise {
 export type TransferPrimitive = 'pread' | 'preadv2' | 'pwrite' | 'pwritev2';
 
 /**
- * Single transfers between native memory and an open file. Each may move fewer bytes than asked for; at the end of the file a
+ * Single transfers between memory and an open file. Each may move fewer bytes than asked for; at the end of the file a
  * read answers 0. Interrupted calls are repeated, with a bound.
  */
 export interface TransferCalls {
@@ -22,12 +20,12 @@ export interface TransferCalls {
   readonly piecesMax: number;
   /** What the methods below are, as results name them. */
   readonly primitives: Readonly<Record<'read' | 'readVector' | 'write' | 'writeVector', TransferPrimitive>>;
-  read(descriptor: number, address: number, bytes: number, offset: number): number;
+  read(descriptor: number, target: Uint8Array, offset: number): number;
   /** Fills the pieces one after the other. */
-  readVector(descriptor: number, pieces: readonly MemoryPiece[], offset: number): number;
-  write(descriptor: number, address: number, bytes: number, offset: number): number;
+  readVector(descriptor: number, pieces: readonly Uint8Array[], offset: number): number;
+  write(descriptor: number, source: Uint8Array, offset: number): number;
   /** Throws {@link NotSupportedError} where the file cannot keep the promise. */
-  writeVector(descriptor: number, pieces: readonly MemoryPiece[], offset: number, promise?: WritePromise): number;
+  writeVector(descriptor: number, pieces: readonly Uint8Array[], offset: number, promise?: WritePromise): number;
   /** The shortest and longest atomic write of the file, in bytes; undefined where there are none. */
   atomicWrites(descriptor: number): { readonly min: number; readonly max: number } | undefined;
 }

@@ -3,7 +3,7 @@ import { existsSync, readSync, readFileSync } from 'node:fs';
 import { assert } from '../errors.js';
 import { EAGAIN, EINTR, EIO, ELOOP, ioError, notAFile } from '../errno.js';
 import { lastErrno, native, NativeMemory } from '../ffi.js';
-import type { DirectIo, Files, FileStatus, LockHolder, OpenFlags } from '../platform.js';
+import type { DirectIo, Files, FileStatus, LockHolder, MemoryPiece, OpenFlags } from '../platform.js';
 import { check, patiently, RETRIES_MAX } from './calls.js';
 import { filesystem } from './filesystem.js';
 import { advise } from './hints.js';
@@ -28,7 +28,9 @@ const c = {
   syncFileRange: native('sync_file_range', 'int', ['int', 'int64_t', 'int64_t', 'uint32_t']),
   fcntl: native('fcntl', 'int', ['int', 'int', 'long']),
   flock: native('flock', 'int', ['int', 'int']),
-  pread: native('pread', 'int64_t', ['int', 'uintptr_t', 'size_t', 'int64_t']),
+  /** The same calls, which keep their memory alive. */
+  pwriteView: native('pwrite', 'int64_t', ['int', 'void *', 'size_t', 'int64_t']),
+  preadView: native('pread', 'int64_t', ['int', 'void *', 'size_t', 'int64_t']),
 };
 
 const S_IFREG = 0o100000;
@@ -80,11 +82,19 @@ function readSome(descriptor: number, target: Uint8Array, offset: number): numbe
   }
 }
 
-function writeFully(descriptor: number, address: number, bytes: number, offset: number): void {
+function writeFully(descriptor: number, source: Uint8Array, offset: number): void {
+  writeAll(source.length, (done) => c.pwriteView(descriptor, done === 0 ? source : source.subarray(done), source.length - done, offset + done));
+}
+
+function writePiece(descriptor: number, { address, bytes }: MemoryPiece, offset: number): void {
+  writeAll(bytes, (done) => c.pwrite(descriptor, address + done, bytes - done, offset + done));
+}
+
+function writeAll(bytes: number, write: (done: number) => number): void {
   let done = 0;
   let idle = 0;
   while (done < bytes) {
-    const count = c.pwrite(descriptor, address + done, bytes - done, offset + done);
+    const count = write(done);
     if (count > 0) {
       done += count;
       idle = 0;
@@ -129,7 +139,7 @@ function probeDirect(descriptor: number): DirectIo {
   if (filesystem(descriptor).name === 'tmpfs') return { available: false, reason: 'tmpfs keeps files in the page cache and nowhere else' };
   const alignment = 4096;
   const memory = new NativeMemory(alignment, alignment);
-  if (c.pread(descriptor, memory.address, alignment, 0) < 0) {
+  if (c.preadView(descriptor, memory.bytes, alignment, 0) < 0) {
     return { available: false, reason: `a direct read of ${alignment} bytes failed` };
   }
   return { available: true, offsetAlignment: alignment, memoryAlignment: alignment };
@@ -191,6 +201,7 @@ export const files: Files = {
   status,
   readFully,
   writeFully,
+  writePiece,
   syncData: syncOnce(c.fdatasync, 'fdatasync'),
   syncFull: syncOnce(c.fsync, 'fsync'),
   startWriteback: (descriptor) => {

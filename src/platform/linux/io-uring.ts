@@ -10,7 +10,7 @@
  */
 import { assert, NotSupportedError, InternalError } from '../errors.js';
 import { EAGAIN, EBUSY, EINTR, EINVAL, ENOMEM, ENOSYS, EOPNOTSUPP, EPERM, ETIME, errnoName, ioError } from '../errno.js';
-import { addressOf, lastErrno, native, NativeMemory, viewOf } from '../ffi.js';
+import { addressOf, lastErrno, native, NativeMemory, viewOf, whileHeld } from '../ffi.js';
 import type { Completion, Link, MemoryPiece, Ring, RingAbilities, RingFile, RingOptions, RingRemains } from '../platform.js';
 import * as abi from './io-uring-abi.js';
 
@@ -357,7 +357,8 @@ export class IoUringRing implements Ring {
     const argument = new DataView(new SharedArrayBuffer(128));
     argument.setUint32(0, slot, true);
     argument.setBigUint64(8, BigInt(addressOf(new Uint8Array(value.buffer))), true);
-    const result = register(abi.SYS_IO_URING_REGISTER, this.#descriptor, abi.REGISTER.FILES_UPDATE, new Uint8Array(argument.buffer), 1);
+    const view = new Uint8Array(argument.buffer);
+    const result = whileHeld(value, () => register(abi.SYS_IO_URING_REGISTER, this.#descriptor, abi.REGISTER.FILES_UPDATE, view, 1));
     if (result < 0) throw ioError(lastErrno(), 'io_uring_register');
   }
 
@@ -371,7 +372,7 @@ export class IoUringRing implements Ring {
     argument.setBigUint64(8, BigInt(addressOf(new Uint8Array(iovec.buffer))), true);
     argument.setUint32(24, 1, true);
     const view = new Uint8Array(argument.buffer);
-    const result = register(abi.SYS_IO_URING_REGISTER, this.#descriptor, abi.REGISTER.BUFFERS_UPDATE, view, abi.RSRC_UPDATE2_BYTES);
+    const result = whileHeld(iovec, () => register(abi.SYS_IO_URING_REGISTER, this.#descriptor, abi.REGISTER.BUFFERS_UPDATE, view, abi.RSRC_UPDATE2_BYTES));
     if (result < 0) throw ioError(lastErrno(), 'io_uring_register');
   }
 

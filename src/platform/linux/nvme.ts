@@ -1,7 +1,7 @@
 /** NVMe commands through ioctl(2) on the node of a namespace (include/uapi/linux/nvme_ioctl.h). */
 import { EACCES, EINVAL, EIO, ENODEV, ENOENT, ENOTTY, ENXIO, EPERM, errnoName, ioError } from '../errno.js';
 import { IoError, NotSupportedError } from '../errors.js';
-import { lastErrno, native, NativeMemory } from '../ffi.js';
+import { lastErrno, native, NativeMemory, whileHeld } from '../ffi.js';
 import type { BlockDevice } from '../interface/device.js';
 import type { NvmeCalls } from '../interface/nvme.js';
 import { IDENTIFY_BYTES } from '../nvme-identify.js';
@@ -24,7 +24,7 @@ const WHAT = { namespace: 0x00, controller: 0x01 } as const;
 
 const PAGE_BYTES = 4096;
 
-const ioctl = native('ioctl', 'int', ['int', 'unsigned long', 'uintptr_t']);
+const ioctl = native('ioctl', 'int', ['int', 'unsigned long', 'void *']);
 
 function open(device: BlockDevice): { readonly descriptor: number; readonly namespaceId: number } {
   const { path, number } = device;
@@ -43,7 +43,7 @@ function open(device: BlockDevice): { readonly descriptor: number; readonly name
     const stat = statxOf(descriptor, STATX_MASK.basic, path);
     const found = `${stat.getUint32(STATX.specialMajor, true)}:${stat.getUint32(STATX.specialMinor, true)}`;
     if (found !== number) throw new NotSupportedError('nvme', `${path} is device ${found}, not ${number}`);
-    return { descriptor, namespaceId: call(descriptor, IOCTL.ID, 0, path) };
+    return { descriptor, namespaceId: call(descriptor, IOCTL.ID, null, path) };
   } catch (error) {
     files.close(descriptor);
     throw error;
@@ -51,7 +51,7 @@ function open(device: BlockDevice): { readonly descriptor: number; readonly name
 }
 
 /** Answers 0 or more as the request means it. Never again after a failure: what it did before is not known. */
-function call(descriptor: number, { request, name }: { readonly request: number; readonly name: string }, argument: number, path: string): number {
+function call(descriptor: number, { request, name }: { readonly request: number; readonly name: string }, argument: Uint8Array | null, path: string): number {
   const result = ioctl(descriptor, request, argument);
   if (result >= 0) return result;
   const errno = lastErrno();
@@ -84,7 +84,7 @@ function send(descriptor: number, ioctlOf: { readonly request: number; readonly 
     view.setBigUint64(COMMAND.address, BigInt(data.address), true);
     view.setUint32(COMMAND.dataLength, data.bytes.length, true);
   }
-  const status = call(descriptor, ioctlOf, command.address, path);
+  const status = whileHeld(data, () => call(descriptor, ioctlOf, command.bytes, path));
   if (status === 0) return;
   throw new IoError('TIDEMARK_IO', { errno: EIO, errnoName: 'EIO', syscall: ioctlOf.name, path, explanation: `the device answered NVMe status 0x${status.toString(16)} to opcode 0x${opcode.toString(16)}` });
 }

@@ -1,9 +1,8 @@
 /** Reads and writes at an offset (pread(2), preadv2(2)). */
 import { EAGAIN, EINTR, EINVAL, EOPNOTSUPP, ioError } from '../errno.js';
 import { assert, NotSupportedError } from '../errors.js';
-import { lastErrno, native, NativeMemory } from '../ffi.js';
+import { addressOf, lastErrno, native, NativeMemory, whileHeld } from '../ffi.js';
 import type { TransferCalls, WritePromise } from '../interface/transfer.js';
-import type { MemoryPiece } from '../platform.js';
 import { RETRIES_MAX } from './calls.js';
 import { files } from './files.js';
 import { STATX, STATX_MASK, statxOf } from './statx.js';
@@ -16,19 +15,22 @@ const IOVEC_BYTES = 16;
 const RWF_DSYNC = 0x02;
 const RWF_APPEND = 0x10;
 const RWF_ATOMIC = 0x40;
-/** Linux 6.11 (include/uapi/linux/stat.h). */
-
 const c = {
-  pread: native('pread', 'int64_t', ['int', 'uintptr_t', 'size_t', 'int64_t']),
-  pwrite: native('pwrite', 'int64_t', ['int', 'uintptr_t', 'size_t', 'int64_t']),
+  pread: native('pread', 'int64_t', ['int', 'void *', 'size_t', 'int64_t']),
+  pwrite: native('pwrite', 'int64_t', ['int', 'void *', 'size_t', 'int64_t']),
   preadv2: native('preadv2', 'int64_t', ['int', 'uintptr_t', 'int', 'int64_t', 'int']),
   pwritev2: native('pwritev2', 'int64_t', ['int', 'uintptr_t', 'int', 'int64_t', 'int']),
 };
 
 let vector: { readonly memory: NativeMemory; readonly words: Uint32Array } | undefined;
 
+/** Calls with the address of the pieces' vector. */
+function withVector(pieces: readonly Uint8Array[], call: (vector: number) => number): number {
+  return whileHeld(pieces, () => call(vectorOf(pieces)));
+}
+
 /** Lays the pieces out for the kernel; answers where. */
-function vectorOf(pieces: readonly MemoryPiece[]): number {
+function vectorOf(pieces: readonly Uint8Array[]): number {
   assert(pieces.length <= PIECES_MAX, 'a vector has no more pieces than a call takes');
   if (vector === undefined) {
     const memory = new NativeMemory(PIECES_MAX * IOVEC_BYTES, 8);
@@ -36,8 +38,16 @@ function vectorOf(pieces: readonly MemoryPiece[]): number {
   }
   const { memory, words } = vector;
   let at = 0;
-  for (const { address, bytes } of pieces) {
-    for (const word of [address, bytes]) {
+  // Pieces often share a buffer: a native call for each buffer, not for each piece.
+  let buffer: ArrayBufferLike | undefined;
+  let base = 0;
+  for (const piece of pieces) {
+    if (piece.buffer !== buffer) {
+      ({ buffer } = piece);
+      // The address of a buffer without a byte means nothing, and is not used.
+      base = buffer.byteLength === 0 ? 0 : addressOf(new Uint8Array(buffer));
+    }
+    for (const word of [base + piece.byteOffset, piece.length]) {
       words[at++] = word % 2 ** 32;
       words[at++] = Math.floor(word / 2 ** 32);
     }
@@ -64,9 +74,9 @@ function flagsOf({ durable, append, atomic }: WritePromise): number {
   return (durable === true ? RWF_DSYNC : 0) | (append === true ? RWF_APPEND : 0) | (atomic === true ? RWF_ATOMIC : 0);
 }
 
-function writeVector(descriptor: number, pieces: readonly MemoryPiece[], offset: number, promise: WritePromise = {}): number {
+function writeVector(descriptor: number, pieces: readonly Uint8Array[], offset: number, promise: WritePromise = {}): number {
   const flags = flagsOf(promise);
-  const count = patiently(() => c.pwritev2(descriptor, vectorOf(pieces), pieces.length, offset, flags));
+  const count = withVector(pieces, (address) => patiently(() => c.pwritev2(descriptor, address, pieces.length, offset, flags)));
   // pwritev2(2): a flag that the file or the kernel does not know. For an atomic write EINVAL means that the file has none after all.
   if (flags !== 0 && (count === -EOPNOTSUPP || (promise.atomic === true && count === -EINVAL))) {
     throw new NotSupportedError('pwritev2', `the filesystem ${files.filesystem(descriptor).name} or the kernel refuses the flags 0x${flags.toString(16)}`);
@@ -85,9 +95,9 @@ function atomicWrites(descriptor: number): { min: number; max: number } | undefi
 export const transfer: TransferCalls = {
   piecesMax: PIECES_MAX,
   primitives: { read: 'pread', readVector: 'preadv2', write: 'pwrite', writeVector: 'pwritev2' },
-  read: (descriptor, address, bytes, offset) => moved(patiently(() => c.pread(descriptor, address, bytes, offset)), 'pread'),
-  readVector: (descriptor, pieces, offset) => moved(patiently(() => c.preadv2(descriptor, vectorOf(pieces), pieces.length, offset, 0)), 'preadv2'),
-  write: (descriptor, address, bytes, offset) => moved(patiently(() => c.pwrite(descriptor, address, bytes, offset)), 'pwrite'),
+  read: (descriptor, target, offset) => moved(patiently(() => c.pread(descriptor, target, target.length, offset)), 'pread'),
+  readVector: (descriptor, pieces, offset) => moved(withVector(pieces, (address) => patiently(() => c.preadv2(descriptor, address, pieces.length, offset, 0))), 'preadv2'),
+  write: (descriptor, source, offset) => moved(patiently(() => c.pwrite(descriptor, source, source.length, offset)), 'pwrite'),
   writeVector,
   atomicWrites,
 };

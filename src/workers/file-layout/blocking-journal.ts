@@ -45,9 +45,9 @@ export class BlockingJournal {
     if (this.#space.passed(batch.end)) control.count('batchesBeyondPrepared');
     for (const extent of this.#side.extents(batch)) {
       let { offset } = extent;
-      for (const { address, bytes } of extent.pieces) {
-        files.writeFully(this.#side.descriptor, address, bytes, offset);
-        offset += bytes;
+      for (const piece of extent.pieces) {
+        files.writePiece(this.#side.descriptor, piece, offset);
+        offset += piece.bytes;
         control.count('writes');
       }
       control.count('bytesWritten', extent.bytes);
@@ -70,7 +70,7 @@ export class BlockingJournal {
         files.allocate(this.#side.descriptor, reservation.start, reservation.end - reservation.start);
         this.#space.reserved(reservation);
       }
-      files.writeFully(this.#side.descriptor, zeroMemory().address, zeros.end - zeros.start, zeros.start);
+      files.writeFully(this.#side.descriptor, zeroMemory().bytes.subarray(0, zeros.end - zeros.start), zeros.start);
       this.#side.control.count('bytesPrepared', zeros.end - zeros.start);
       this.#space.zeroed(zeros);
     } catch (error) {

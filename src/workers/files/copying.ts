@@ -1,7 +1,6 @@
 /** Copies the data of a range from one open file to another one, and passes over its holes. */
 import { NotSupportedError } from '../../platform/errors.js';
 import { inFile } from '../../platform/errno.js';
-import type { NativeMemory } from '../../platform/ffi.js';
 import type { OperationContext } from './context.js';
 import { requireAligned, TRANSFER_BYTES, transferMemory, type Opened } from './pieces.js';
 
@@ -30,7 +29,7 @@ export class Copying {
   readonly #source: Opened;
   readonly #target: Opened;
   readonly #options: CopyingOptions;
-  #memory: NativeMemory | undefined;
+  #memory: Uint8Array | undefined;
   #unsynced = 0;
 
   constructor(context: OperationContext, source: Opened, target: Opened, options: CopyingOptions) {
@@ -129,8 +128,8 @@ export class Copying {
     requireAligned('read_write', this.#target.target, targetOffset, bytes);
     const { files } = this.#context.platform;
     const memory = (this.#memory ??= transferMemory(TRANSFER_BYTES));
-    const count = inFile(this.#source.target.path, () => files.readFully(this.#source.descriptor, memory.bytes.subarray(0, bytes), sourceOffset));
-    if (count > 0) files.writeFully(this.#target.descriptor, memory.address, count, targetOffset);
+    const count = inFile(this.#source.target.path, () => files.readFully(this.#source.descriptor, memory.subarray(0, bytes), sourceOffset));
+    if (count > 0) files.writeFully(this.#target.descriptor, memory.subarray(0, count), targetOffset);
     return count;
   }
 

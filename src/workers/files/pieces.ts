@@ -41,8 +41,8 @@ export function inPieces<T>(context: OperationContext, offset: number, length: n
 }
 
 /** Memory for the pieces of a transfer. */
-export function transferMemory(length: number): NativeMemory {
-  return new NativeMemory(Math.max(1, Math.min(length, TRANSFER_BYTES)), MEMORY_ALIGNMENT);
+export function transferMemory(length: number): Uint8Array {
+  return new NativeMemory(Math.max(1, Math.min(length, TRANSFER_BYTES)), MEMORY_ALIGNMENT).bytes;
 }
 
 /** Refuses what is open for appending: nothing can be written at an offset of it. */
@@ -62,10 +62,10 @@ export function requireAligned(operation: string, target: Target, ...positions: 
 export function writeZeros(context: OperationContext, { target, descriptor }: Opened, offset: number, length: number, before = 0): void {
   requireOffsets(target);
   requireAligned('pwrite', target, offset, length);
-  const { address } = transferMemory(length);
+  const zeros = transferMemory(length);
   inFile(target.path, () => {
     inPieces(context, offset, length, TRANSFER_BYTES, (at, bytes) => {
-      context.platform.files.writeFully(descriptor, address, bytes, at);
+      context.platform.files.writeFully(descriptor, zeros.subarray(0, bytes), at);
     }, before);
   });
 }

@@ -9,7 +9,6 @@ import { readdirSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
 import { EISDIR, ELOOP, ENOENT, EPERM, fromNodeError, inFile, ioError, notAFile } from '../../platform/errno.js';
 import { IoError, toWire } from '../../platform/errors.js';
-import { addressOf, NativeMemory } from '../../platform/ffi.js';
 import type { Metadata } from '../../platform/interface/metadata.js';
 import type { Platform } from '../../platform/platform.js';
 import { valueOf, type Outcome } from '../protocol/messages.js';
@@ -56,8 +55,6 @@ const LINKS_MAX = 40;
 const PIECE_BYTES = 4 * 1024 * 1024;
 /** Synced in between, for the same reason: a sync takes as long as there is to write. */
 const SYNC_BYTES = 64 * 1024 * 1024;
-/** Memory of this size or less may move (V8 keeps it on its heap). */
-const MOVING_BYTES_MAX = 64;
 const SET_BITS = 0o7000;
 const WAIT_MS = 1;
 
@@ -296,15 +293,12 @@ function orDiscard<T>(platform: Platform, temporary: Temporary, work: () => T): 
 /** Writes all of it, in pieces. */
 export function writeContent(context: OperationContext, descriptor: number, data: Uint8Array): void {
   const { files } = context.platform;
-  const stable = data.length > MOVING_BYTES_MAX ? data : new NativeMemory(MOVING_BYTES_MAX, 1).bytes;
-  if (stable !== data) stable.set(data);
-  const address = addressOf(stable);
   for (let offset = 0; offset < data.length; offset += PIECE_BYTES) {
     context.checkAborted();
     if (offset > 0 && offset % SYNC_BYTES === 0) files.syncData(descriptor);
-    const bytes = Math.min(PIECE_BYTES, data.length - offset);
-    files.writeFully(descriptor, address + offset, bytes, offset);
-    context.progress(offset + bytes);
+    const piece = data.subarray(offset, offset + PIECE_BYTES);
+    files.writeFully(descriptor, piece, offset);
+    context.progress(offset + piece.length);
   }
 }
 

@@ -6,7 +6,7 @@ import { outcomeOf, type Outcome } from '../protocol/messages.js';
 import { isOpen, type Place, type Target } from '../protocol/operation.js';
 import type { OperationContext } from './context.js';
 import { flushBelow, flushDeviceOf } from './device.js';
-import { alignDown, alignUp, memoriesOf, Moving, newMemory, STEP_BYTES, type Memory } from './moving.js';
+import { alignDown, alignUp, misalignment, Moving, newMemory, STEP_BYTES } from './moving.js';
 import { createNew, goDirect, NOT_ASKED, openOrCreate, openRegular, type Creation } from './open.js';
 
 /** How a write becomes durable, as it was asked for. */
@@ -73,12 +73,12 @@ function withReadable<T>(context: OperationContext, target: Target, direct: bool
 // ---- reads ---------------------------------------------------------------------------------------------------------
 
 /** Reads into new memory that the caller gets: as wide as alignment wants, so that nothing is copied. */
-function readOwn(moving: Moving, offset: number, length: number, allocate: (bytes: number, alignment: number) => Memory): Uint8Array {
+function readOwn(moving: Moving, offset: number, length: number, allocate: (bytes: number, alignment: number) => Uint8Array): Uint8Array {
   const start = alignDown(offset, moving.alignment);
   const memory = allocate(alignUp(offset + length, moving.alignment) - start, moving.alignment);
   const skip = offset - start;
   const count = moving.read(memory, start);
-  return memory.bytes.subarray(skip, Math.max(skip, Math.min(count, skip + length)));
+  return memory.subarray(skip, Math.max(skip, Math.min(count, skip + length)));
 }
 
 /** What can be read at most: large reads take no more memory than the file has bytes. */
@@ -90,10 +90,7 @@ function lengthWithin({ platform: { files } }: OperationContext, moving: Moving,
 function readRange(context: OperationContext, target: Target, offset: number, length: number, direct: boolean, into: Uint8Array | undefined, allocate = newMemory): ReadAnswer {
   const primitive = context.platform.transfer.primitives.read;
   return withReadable(context, target, direct, (moving, used) => {
-    if (into !== undefined) {
-      const [memory] = memoriesOf([into.subarray(0, length)]);
-      return { data: memory === undefined ? 0 : moving.read(memory, offset), primitive, ...used };
-    }
+    if (into !== undefined) return { data: moving.read(into.subarray(0, length), offset), primitive, ...used };
     const data = readOwn(moving, offset, lengthWithin(context, moving, offset, length), allocate);
     context.move(data.buffer as ArrayBuffer);
     return { data, primitive, ...used };
@@ -108,11 +105,11 @@ export async function readTogether(calls: readonly { readonly context: Operation
   const bytes = wanted.reduce((sum, each) => sum + each, 0);
   const shared = newMemory(bytes, 1);
   let taken = 0;
-  const fromShared = (length: number, alignment: number): Memory => {
-    const at = alignUp(shared.address + taken, alignment) - shared.address;
+  const fromShared = (length: number, alignment: number): Uint8Array => {
+    const at = taken + misalignment(shared.subarray(taken), alignment);
     if (at + length > bytes) return newMemory(length, alignment);
     taken = at + length;
-    return { bytes: shared.bytes.subarray(at, taken), address: shared.address + at };
+    return shared.subarray(at, taken);
   };
   const outcomes: Outcome<ReadAnswer>[] = [];
   for (const [index, { context, args }] of calls.entries()) {
@@ -170,27 +167,20 @@ function readVectorOwn(context: OperationContext, target: Target, lengths: reado
 function readVectorInto(context: OperationContext, target: Target, views: readonly Uint8Array[], offset: number): VectorAnswer {
   const { primitives } = context.platform.transfer;
   return withReadable(context, target, false, (moving, used) => {
-    const memories = memoriesOf(views);
-    if (isStraight(moving, memories, offset)) {
-      return { data: [], bytesRead: moving.readPieces(piecesOf(memories), offset), primitive: primitives.readVector, ...used };
-    }
+    if (isStraight(moving, views, offset)) return { data: [], bytesRead: moving.readPieces(views, offset), primitive: primitives.readVector, ...used };
     let done = 0;
-    for (const memory of memories) {
-      const count = moving.read(memory, offset + done);
+    for (const view of views) {
+      const count = moving.read(view, offset + done);
       done += count;
-      if (count < memory.bytes.length) break;
+      if (count < view.length) break;
     }
     return { data: [], bytesRead: done, primitive: primitives.read, ...used };
   });
 }
 
 /** Every piece may go to or from the device as it is. */
-function isStraight({ alignment }: Moving, memories: readonly Memory[], offset: number): boolean {
-  return offset % alignment === 0 && memories.every(({ bytes, address }) => address % alignment === 0 && bytes.length % alignment === 0);
-}
-
-function piecesOf(memories: readonly Memory[]): { address: number; bytes: number }[] {
-  return memories.map(({ bytes, address }) => ({ address, bytes: bytes.length }));
+function isStraight({ alignment }: Moving, views: readonly Uint8Array[], offset: number): boolean {
+  return offset % alignment === 0 && views.every((view) => view.length % alignment === 0 && misalignment(view, alignment) === 0);
 }
 
 // ---- writes --------------------------------------------------------------------------------------------------------
@@ -223,13 +213,9 @@ function isOneCall({ alignment }: Moving, offset: number, length: number): boole
   return (offset + length) % alignment === 0 && offset + length - alignDown(offset, alignment) <= STEP_BYTES;
 }
 
-function memoryOf(view: Uint8Array): Memory {
-  return memoriesOf([view])[0] ?? { bytes: view, address: 0 };
-}
-
 function writeData(context: OperationContext, moving: Moving, used: KnownUse, data: Uint8Array, offset: number, method: WriteMethod): WriteAnswer {
   const sync = syncFor(context, moving, used, method, isOneCall(moving, offset, data.length));
-  const primitive = moving.write(memoryOf(data), offset, sync === 'RWF_DSYNC');
+  const primitive = moving.write(data, offset, sync === 'RWF_DSYNC');
   settle(context, moving, sync);
   return { bytesWritten: data.length, primitive, sync, ...used };
 }
@@ -247,9 +233,9 @@ function writeAtomic(context: OperationContext, moving: Moving, used: KnownUse, 
   }
   const sync = syncFor(context, moving, used, method, true);
   const memory = newMemory(length, moving.alignment);
-  memory.bytes.set(data);
+  memory.set(data);
   // Atomic: one call takes all or nothing.
-  transfer.writeVector(moving.descriptor, [{ address: memory.address, bytes: length }], offset, { atomic: true, durable: sync === 'RWF_DSYNC' });
+  transfer.writeVector(moving.descriptor, [memory], offset, { atomic: true, durable: sync === 'RWF_DSYNC' });
   settle(context, moving, sync);
   return { bytesWritten: length, primitive: transfer.primitives.writeVector, sync, ...used };
 }
@@ -263,7 +249,7 @@ function overwrite(context: OperationContext, moving: Moving, used: KnownUse, da
   const { descriptor, alignment, direct } = moving;
   const inside = direct && alignUp(offset + data.length, alignment) <= platform.files.status(descriptor).sizeBytes;
   if (!inside || flushDeviceOf(platform, descriptor) === undefined) return writeData(context, moving, used, data, offset, 'direct');
-  const primitive = moving.write(memoryOf(data), offset, false);
+  const primitive = moving.write(data, offset, false);
   flushBelow(platform, descriptor);
   return { bytesWritten: data.length, primitive, sync: 'nvme flush', ...used };
 }
@@ -300,7 +286,7 @@ function append(context: OperationContext, target: Target, data: Uint8Array, met
   return withFile(context, target, false, open, (moving, used) => {
     if (moving.direct) throw new NotSupportedError('append', 'a direct handle writes whole sectors, and the file need not end with one: open it with openAppend');
     const sync = syncFor(context, moving, used, method, data.length <= STEP_BYTES);
-    moving.append(memoryOf(data), sync === 'RWF_DSYNC');
+    moving.append(data, sync === 'RWF_DSYNC');
     settle(context, moving, sync);
     return { bytesWritten: data.length, primitive: context.platform.transfer.primitives.writeVector, sync, ...used };
   });
@@ -310,11 +296,10 @@ function writeVector(context: OperationContext, target: Target, views: readonly 
   const { piecesMax, primitives } = context.platform.transfer;
   const open = (place: Place): number => openRegular(context.platform, place, { write: true });
   return withFile(context, target, direct || method === 'direct', open, (moving, used) => {
-    const memories = memoriesOf(views);
     const bytesWritten = views.reduce((sum, { length }) => sum + length, 0);
-    if (!isStraight(moving, memories, offset)) return writeData(context, moving, used, gathered(views, bytesWritten), offset, method);
+    if (!isStraight(moving, views, offset)) return writeData(context, moving, used, gathered(views, bytesWritten), offset, method);
     const sync = syncFor(context, moving, used, method, bytesWritten <= STEP_BYTES && views.length <= piecesMax);
-    moving.writePieces(piecesOf(memories), offset, sync === 'RWF_DSYNC');
+    moving.writePieces(views, offset, sync === 'RWF_DSYNC');
     settle(context, moving, sync);
     return { bytesWritten, primitive: primitives.writeVector, sync, ...used };
   });
@@ -322,7 +307,7 @@ function writeVector(context: OperationContext, target: Target, views: readonly 
 
 /** Pieces in one. */
 function gathered(views: readonly Uint8Array[], bytes: number): Uint8Array {
-  const { bytes: whole } = newMemory(bytes, 1);
+  const whole = newMemory(bytes, 1);
   let at = 0;
   for (const view of views) {
     whole.set(view, at);

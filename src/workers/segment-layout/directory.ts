@@ -148,8 +148,9 @@ function writeClosingMark(platform: Platform, { segment, end, writing, position,
   const bytes = closingFrames(mark, idChecksum(position.journalId), end, writing.sectorBytes);
   // Too close to the segment's end: the next opening takes the log for one that was not closed, and does a little more.
   if (!new Geometry(segmentBytes).fits(end, bytes.length)) return;
-  const memory = new NativeMemory(Math.max(bytes.length, LOG_BUFFER_ALIGNMENT), LOG_BUFFER_ALIGNMENT);
+  // The segment may be open for direct IO.
+  const memory = new NativeMemory(bytes.length, LOG_BUFFER_ALIGNMENT);
   memory.bytes.set(bytes);
-  platform.files.writeFully(segment.descriptor, memory.address, bytes.length, end - segment.base);
+  platform.files.writeFully(segment.descriptor, memory.bytes, end - segment.base);
   platform.files.syncFull(segment.descriptor);
 }

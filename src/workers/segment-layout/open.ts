@@ -9,7 +9,7 @@ import { randomBytes } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import { EEXIST, inFile, notAFile } from '../../platform/errno.js';
 import { assert, IoError, JournalError, NotSupportedError } from '../../platform/errors.js';
-import { addressOf, NativeMemory } from '../../platform/ffi.js';
+import { NativeMemory } from '../../platform/ffi.js';
 import type { Platform } from '../../platform/platform.js';
 import { keepAside, lockPatiently, probeDirect, realPath, statOf } from '../opening.js';
 import { ControlBlock } from '../protocol/control-block.js';
@@ -208,9 +208,7 @@ class Opening {
         for (let at = start; at < end;) {
           const piece = source.read({ base: geometry.baseOf(at), offset: at - geometry.baseOf(at), bytes: Math.min(1024 * 1024, end - at) });
           if (piece.length === 0) break;
-          const memory = new NativeMemory(piece.length, 64);
-          memory.bytes.set(piece);
-          this.#platform.files.writeFully(target, memory.address, piece.length, bytes);
+          this.#platform.files.writeFully(target, piece, bytes);
           bytes += piece.length;
           at += piece.length;
         }
@@ -229,13 +227,13 @@ class Opening {
   /** Zeros behind the end, as far as the last writer may have written: nothing of it ever comes back. */
   #clearWindow(geometry: Geometry, log: LogState, dataEnd: number): void {
     const through = Math.max(dataEnd, log.end + log.windowBytes);
-    const zeros = new NativeMemory(1024 * 1024, LOG_BUFFER_ALIGNMENT);
+    const { bytes: zeros } = new NativeMemory(1024 * 1024, LOG_BUFFER_ALIGNMENT);
     for (const { start, end } of bodies(geometry, lastInPlace(geometry, log), log.end, through)) {
       const base = geometry.baseOf(start);
       const segment = this.#segments.find((one) => one.base === base);
       if (segment === undefined) break;
-      for (let at = start; at < end; at += zeros.bytes.length) {
-        this.#platform.files.writeFully(segment.descriptor, zeros.address, Math.min(zeros.bytes.length, end - at), at - base);
+      for (let at = start; at < end; at += zeros.length) {
+        this.#platform.files.writeFully(segment.descriptor, zeros.subarray(0, Math.min(zeros.length, end - at)), at - base);
       }
       this.#platform.files.syncFull(segment.descriptor);
     }
@@ -276,9 +274,7 @@ class Opening {
   }
 
   #put(segment: SegmentFile, offset: number, bytes: Uint8Array): void {
-    const memory = new Uint8Array(new SharedArrayBuffer(Math.max(bytes.length, 128)));
-    memory.set(bytes);
-    this.#platform.files.writeFully(segment.descriptor, addressOf(memory), bytes.length, offset);
+    this.#platform.files.writeFully(segment.descriptor, bytes, offset);
     this.#platform.files.syncFull(segment.descriptor);
   }
 

@@ -98,7 +98,7 @@ function writeZeros(platform: Platform, descriptor: number, task: PrepareSegment
   const pace = new Int32Array(task.pace);
   const control = new ControlBlock(task.control);
   const limit = Math.min(task.zeroBytes, task.making.segmentBytes - SEGMENT_HEADER_BYTES);
-  const zeros = new NativeMemory(Math.min(STEP_BYTES, Math.max(limit, LOG_BUFFER_ALIGNMENT)), LOG_BUFFER_ALIGNMENT);
+  const { bytes: zeros } = new NativeMemory(Math.min(STEP_BYTES, Math.max(limit, LOG_BUFFER_ALIGNMENT)), LOG_BUFFER_ALIGNMENT);
   let done = 0;
   let reserved = control.reservedLsn;
   while (done < limit) {
@@ -106,8 +106,8 @@ function writeZeros(platform: Platform, descriptor: number, task: PrepareSegment
     if (wish === PACE.hurry) break;
     if (wish === PACE.abandon) throw new JournalError('TIDEMARK_CLOSED', 'the journal is being closed', { path: task.making.directory });
     const startedMs = performance.now();
-    const bytes = Math.min(zeros.bytes.length, limit - done);
-    platform.files.writeFully(descriptor, zeros.address, bytes, SEGMENT_HEADER_BYTES + done);
+    const bytes = Math.min(zeros.length, limit - done);
+    platform.files.writeFully(descriptor, zeros.subarray(0, bytes), SEGMENT_HEADER_BYTES + done);
     done += bytes;
     const now = control.reservedLsn;
     // While the log grows, the disk is its own for as long as a step took, three times over.
@@ -139,8 +139,6 @@ function putInPlace(platform: Platform, making: SegmentMaking, base: number, fil
 function writeHeader(platform: Platform, descriptor: number, making: SegmentMaking, base: number, earlierBase: number | undefined): void {
   const { journalId, segmentBytes, windowBytes } = making;
   const header = encodeSegmentHeader({ journalId, base, segmentBytes, preparedMs: Date.now(), earlierBase, windowBytes });
-  const memory = new NativeMemory(SEGMENT_HEADER_BYTES, LOG_BUFFER_ALIGNMENT);
-  assert(header.length === memory.bytes.length, 'a header fills its block');
-  memory.bytes.set(header);
-  platform.files.writeFully(descriptor, memory.address, header.length, 0);
+  assert(header.length === SEGMENT_HEADER_BYTES, 'a header fills its block');
+  platform.files.writeFully(descriptor, header, 0);
 }

@@ -6,11 +6,9 @@
  */
 import { join } from 'node:path';
 import { assert, NotSupportedError } from '../../platform/errors.js';
-import { NativeMemory } from '../../platform/ffi.js';
 import type { Platform } from '../../platform/platform.js';
 import { copyAside, renameFile } from '../opening.js';
 import { idChecksum } from '../protocol/frame.js';
-import { LOG_BUFFER_ALIGNMENT } from '../protocol/log-buffer.js';
 import type { RepairedRange, RepairReport, RepairTask } from '../protocol/messages.js';
 import { Geometry, MARK_BYTES, segmentName, SPARE_SUFFIX } from '../protocol/segment.js';
 import { framesOf, walkSegment, type SegmentFormat } from '../protocol/segment-walk.js';
@@ -182,8 +180,6 @@ class Repairing {
   }
 
   #put(descriptor: number, { offset, bytes }: Patch): void {
-    const memory = new NativeMemory(Math.max(bytes.length, LOG_BUFFER_ALIGNMENT), LOG_BUFFER_ALIGNMENT);
-    memory.bytes.set(bytes);
-    this.#platform.files.writeFully(descriptor, memory.address, bytes.length, offset);
+    this.#platform.files.writeFully(descriptor, bytes, offset);
   }
 }

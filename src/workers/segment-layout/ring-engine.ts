@@ -83,7 +83,7 @@ export class RingEngine implements WriteEngine {
   #writeBlocking({ descriptor, address, bytes, offset }: Write): number {
     this.#control.count('blockingWrites');
     try {
-      this.#files.writeFully(descriptor, address, bytes, offset);
+      this.#files.writePiece(descriptor, { address, bytes }, offset);
       return bytes;
     } catch (error) {
       if (error instanceof IoError) return -error.errno;
