@@ -35,6 +35,7 @@ export const nvme = {
 export const ffi = await internal<typeof import('../dist/platform/ffi.js')>('../platform/ffi.js');
 /** What file workers do. */
 export const { fileOperations } = await internal<typeof import('../dist/workers/files/operations.js')>('files/operations.js');
+export const { runOperations } = await internal<typeof import('../dist/workers/operations.js')>('operations.js');
 export const { mergeTables } = await internal<typeof import('../dist/workers/operation-tables.js')>('operation-tables.js');
 
 /** The platform that the tests run on. */

@@ -5,6 +5,6 @@ async function internal<T>(file: string): Promise<T> {
 
 export const { CallControl } = await internal<typeof import('../dist/workers/protocol/operation.js')>('workers/protocol/operation.js');
 export const { announceLoaded } = await internal<typeof import('../dist/platform/thread-start.js')>('platform/thread-start.js');
-export const { Lanes } = await internal<typeof import('../dist/main/lanes.js')>('main/lanes.js');
+export const { Lanes } = await internal<typeof import('../dist/main/lanes/lanes.js')>('main/lanes/lanes.js');
 export type Lanes = InstanceType<typeof Lanes>;
-export type { CallOptions, LaneName } from '../dist/main/lanes.js';
+export type { CallOptions, LaneName } from '../dist/main/lanes/call.js';

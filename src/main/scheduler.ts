@@ -11,7 +11,8 @@ import { report } from './diagnostics.js';
 import { Caller } from './files/caller.js';
 import { filesOf, type Files } from './files/files.js';
 import type { OpenHandle } from './files/handle.js';
-import { Lanes, type LaneName, type LaneOptions } from './lanes.js';
+import type { LaneName } from './lanes/call.js';
+import { Lanes, type LaneOptions } from './lanes/lanes.js';
 import { boolean, checkKeys, fail, integer, oneOf, powerOfTwo } from './options.js';
 
 export interface IoSchedulerOptions {
@@ -31,7 +32,7 @@ export interface IoSchedulerOptions {
   readonly writers?: number;
   /** Threads for file operations, and for opening, recovering and closing journals, from 1 to 64. Default 4. */
   readonly fileWorkers?: number;
-  /** How the lanes share those threads. Journals use the lane `urgent`. */
+  /** How the lanes share those threads. Journals use the lane `urgent`; its `queueMax` does not count what they do. */
   readonly lanes?: Readonly<Partial<Record<LaneName, LaneOptions>>>;
   /** Where the worker script lies, for bundlers that move it. Default: beside this package's own files. */
   readonly workerUrl?: URL | string;
@@ -124,7 +125,7 @@ export class IoScheduler {
 
   /** Runs a journal's task on a file worker. */
   runFileTask<T>(task: FileTask): Promise<T> {
-    return this.#lanes.call(task.role, [task], { lane: 'urgent' }) as Promise<T>;
+    return this.#lanes.call(task.role, [task], { lane: 'urgent', own: true }) as Promise<T>;
   }
 
   /** Gives a journal its place on the writer thread with the fewest of them. `helped`: other threads write for it too. */

@@ -32,8 +32,11 @@ async function outcomesOf(calls: readonly OperationCall[], moved: ArrayBuffer[])
   const name = calls[0]?.name ?? '';
   const together = groups.get(name);
   if (together !== undefined && calls.every((call) => call.name === name)) {
-    const started = await outcomeOf(() => calls.map((call) => ({ context: start(call, moved), args: call.args })));
-    return started.ok ? together(started.value) : calls.map(() => started);
+    const started = await Promise.all(calls.map((call) => outcomeOf(() => ({ context: start(call, moved), args: call.args }))));
+    const ready = started.flatMap((outcome) => (outcome.ok ? [outcome.value] : []));
+    const done = ready.length === 0 ? [] : await together(ready);
+    let next = 0;
+    return started.map((outcome) => (outcome.ok ? done[next++] as Outcome<unknown> : outcome));
   }
   const outcomes: Outcome<unknown>[] = [];
   for (const call of calls) {

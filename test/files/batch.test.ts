@@ -1,10 +1,11 @@
 /** Batches: what is done, in which order, and what is known when a step fails. */
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { BatchError, InvalidArgumentError, IoError, IoScheduler } from 'tidemark';
 import { directoryOn, FILESYSTEMS } from './filesystems.js';
+import { ACL, attributesOf, setAttribute } from './metadata-tools.js';
 
 const scheduler = new IoScheduler();
 const { files } = scheduler;
@@ -38,6 +39,20 @@ for (const filesystem of FILESYSTEMS) {
     assert.ok(readFileSync(path('b/copy')).equals(readFileSync(path('source'))));
     assert.equal(['one', 'two', 'copy'].map((name) => statSync(path(`b/${name}`)).mode & 0o777), [0o600, 0o644, 0o640]);
     assert.is((await files.batch().delete(path('b/one')).commit({ durable: false })).sync, 'none');
+  });
+
+  test(`${filesystem.name}: a copy has the permissions of its source, and makes nobody's program run as its owner`, async () => {
+    const directory = directoryOn(filesystem);
+    const path = (name: string): string => join(directory, name);
+    writeFileSync(path('program'), 'program');
+    chownSync(path('program'), 1000, 1000);
+    chmodSync(path('program'), 0o6755);
+    writeFileSync(path('listed'), 'listed');
+    setAttribute(path('listed'), 'system.posix_acl_access', ACL);
+    await files.batch().copy(path('program'), path('copy')).copy(path('listed'), path('listed copy')).commit();
+    const { uid, mode } = statSync(path('copy'));
+    assert.equal([uid, mode & 0o7777], [0, 0o755]);
+    assert.equal([statSync(path('listed copy')).mode & 0o7777, attributesOf(path('listed copy'))['system.posix_acl_access']], [0o660, ACL]);
   });
 
   test(`${filesystem.name}: a step that fails ends it, and says where`, async () => {

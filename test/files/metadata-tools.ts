@@ -76,3 +76,14 @@ export function attributesOf(path: string): Record<string, string> {
   const line = 'import json; print(json.dumps({n: os.getxattr(a[1], n, follow_symlinks=False).hex() for n in os.listxattr(a[1], follow_symlinks=False)}))';
   return JSON.parse(python(line, path)) as Record<string, string>;
 }
+
+/** An access control list: owner rw, user 1000 rw, group none, mask rw, others none (struct posix_acl_xattr_entry). */
+export const ACL = ['02000000', '01000600ffffffff', '02000600e8030000', '04000000ffffffff', '10000600ffffffff', '20000000ffffffff'].join('');
+
+export function setAttribute(path: string, name: string, hex: string): void {
+  python('os.setxattr(a[1], a[2], bytes.fromhex(a[3]))', path, name, hex);
+}
+
+export function removeAttribute(path: string, name: string): void {
+  python('os.removexattr(a[1], a[2])', path, name);
+}

@@ -3,21 +3,20 @@ import { chmodSync, chownSync, closeSync, mkdirSync, openSync, statSync, symlink
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { NotSupportedError } from 'tidemark';
 import { noRoot, skip } from '../fault/tools.js';
 import { temporaryDirectory } from '../support.js';
 import { directoryOn, FILESYSTEMS } from './filesystems.js';
-import { attributesOf, python, rejection } from './metadata-tools.js';
+import { ACL, attributesOf, rejection, setAttribute } from './metadata-tools.js';
 
 const dist = (file: string): string => new URL(`../../../dist/${file}`, import.meta.url).href;
-const { copyMetadata } = (await import(dist('workers/files/preserve.js'))) as typeof import('../../dist/workers/files/preserve.js');
+const { copyMetadata, MODE_ALONE } = (await import(dist('workers/files/preserve.js'))) as typeof import('../../dist/workers/files/preserve.js');
 const { fileOperations } = (await import(dist('workers/files/operations.js'))) as typeof import('../../dist/workers/files/operations.js');
 const { OperationContext } = (await import(dist('workers/files/context.js'))) as typeof import('../../dist/workers/files/context.js');
 const platform = ((await import(dist('platform/select.js'))) as typeof import('../../dist/platform/select.js')).selectPlatform();
 
 const ALL = { mode: true, owner: true, times: true, xattrs: true } as const;
 
-/** An access control list: owner rw, user 1000 rw, group none, mask rw, others none (struct posix_acl_xattr_entry). */
-const ACL = ['02000000', '01000600ffffffff', '02000600e8030000', '04000000ffffffff', '10000600ffffffff', '20000000ffffffff'].join('');
 /** The capability to bind low ports (struct vfs_cap_data). */
 const CAPABILITY = '0100000200040000000000000000000000000000';
 
@@ -42,8 +41,6 @@ function as<T>(uid: number, call: () => T): T {
     process.seteuid?.(0);
   }
 }
-
-const setAttribute = (path: string, name: string, hex: string): void => void python('os.setxattr(a[1], a[2], bytes.fromhex(a[3]))', path, name, hex);
 
 for (const filesystem of FILESYSTEMS) {
   const { name } = filesystem;
@@ -75,16 +72,28 @@ for (const filesystem of FILESYSTEMS) {
     });
   });
 
-  test(`${name}: a list that the directory gave does not outlive one that the source has not`, () => {
-    const directory = directoryOn(filesystem);
-    setAttribute(directory, 'system.posix_acl_default', ACL);
-    withFiles(directory, (from, to, target, source) => {
-      platform.attributes.remove(from, 'system.posix_acl_access');
-      chmodSync(source, 0o640);
-      assert.ok('system.posix_acl_access' in attributesOf(target), 'inherited');
-      assert.equal(copyMetadata(platform, from, to, ALL), []);
-      assert.equal(attributesOf(target), {});
-      assert.is(statSync(target).mode & 0o7777, 0o640);
+  for (const [what, parts] of [['everything', ALL], ['the mode alone', MODE_ALONE]] as const) {
+    test(`${name}: with ${what}, a list that the directory gave does not outlive one that the source has not`, () => {
+      const directory = directoryOn(filesystem);
+      setAttribute(directory, 'system.posix_acl_default', ACL);
+      withFiles(directory, (from, to, target, source) => {
+        platform.attributes.remove(from, 'system.posix_acl_access');
+        chmodSync(source, 0o640);
+        assert.ok('system.posix_acl_access' in attributesOf(target), 'inherited');
+        assert.equal(copyMetadata(platform, from, to, parts), []);
+        assert.equal(attributesOf(target), {});
+        assert.is(statSync(target).mode & 0o7777, 0o640);
+      });
+    });
+  }
+
+  test(`${name}: the mode comes with the list that it is a part of`, () => {
+    withFiles(directoryOn(filesystem), (from, to, target, source) => {
+      setAttribute(source, 'system.posix_acl_access', ACL);
+      setAttribute(source, 'user.a', '01');
+      assert.equal(copyMetadata(platform, from, to, MODE_ALONE), []);
+      const { 'system.posix_acl_access': list, 'user.a': other } = attributesOf(target);
+      assert.equal([statSync(target).mode & 0o7777, list, other], [0o660, ACL, undefined]);
     });
   });
 }
@@ -96,6 +105,20 @@ function asRoot(): void {
       assert.equal(copyMetadata(platform, from, to, { ...ALL, owner: false }), ['setuid', 'setgid']);
       assert.is(statSync(target).mode & 0o7777, 0o755);
     });
+  });
+
+  test('where the list cannot be had, its mask gives nothing to the group', () => {
+    for (const parts of [ALL, MODE_ALONE]) {
+      withFiles(temporaryDirectory(), (from, to, target, source) => {
+        setAttribute(source, 'system.posix_acl_access', ACL);
+        const { attributes } = platform;
+        const without = { ...platform, attributes: { ...attributes, set: () => {
+          throw new NotSupportedError('fsetxattr', 'this filesystem has no lists');
+        } } };
+        assert.equal(copyMetadata(without, from, to, { ...parts, owner: false }), ['system.posix_acl_access']);
+        assert.is(statSync(target).mode & 0o7777, 0o600);
+      });
+    }
   });
 
   test('what this process may not give is told', () => {

@@ -10,6 +10,7 @@ import { parseTrace, type Call } from '../fault/trace.js';
 import { segments } from '../internals.js';
 import type { FilesReport, FilesTask } from '../programs/files-caller.js';
 import { directoryOn, FILESYSTEMS } from './filesystems.js';
+import { ACL, attributesOf, removeAttribute, setAttribute } from './metadata-tools.js';
 
 const scheduler = new IoScheduler();
 const { files } = scheduler;
@@ -96,6 +97,35 @@ for (const filesystem of FILESYSTEMS) {
     make(0o4751);
     assert.is(await codeOf(files.replaceFile(path, 'new')), 'TIDEMARK_PERMISSION');
     assert.equal([readFileSync(path, 'utf8'), modeOf(path), readdirSync(directory)], ['old', 0o4751, ['file']]);
+  });
+
+  test(`${filesystem.name}: nobody gets access who had none, where there are access control lists`, async () => {
+    const directory = directoryOn(filesystem);
+    const path = join(directory, 'file');
+    const list = 'system.posix_acl_access';
+    const listOf = (): string | undefined => attributesOf(path)[list];
+    const make = (mode: number): void => {
+      writeFileSync(path, 'old', { mode });
+      chmodSync(path, mode);
+    };
+    // The list of the file: without it, the bits of its mask would be the group's.
+    make(0o640);
+    setAttribute(path, list, ACL);
+    await files.replaceFile(path, 'new');
+    assert.equal([modeOf(path), listOf()], [0o660, ACL]);
+    // With the list and another mode, the mode is the most that anybody in the list may.
+    await files.replaceFile(path, 'new', { preserve: { mode: false, xattrs: true }, mode: 0o604 });
+    assert.equal([modeOf(path), typeof listOf()], [0o604, 'string']);
+    // The list that the directory gives to new files: the one that is replaced has none.
+    setAttribute(directory, 'system.posix_acl_default', ACL);
+    await files.unlink(path);
+    make(0o640);
+    removeAttribute(path, list);
+    chmodSync(path, 0o640);
+    await files.replaceFile(path, 'new');
+    assert.equal([modeOf(path), listOf()], [0o640, undefined]);
+    await files.batch().write(path, 'newer').commit();
+    assert.equal([modeOf(path), listOf()], [0o640, undefined]);
   });
 
   test(`${filesystem.name}: a link stays, the file that it leads to is replaced`, async () => {

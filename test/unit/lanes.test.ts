@@ -1,5 +1,7 @@
 /** The lanes of file operations: who goes first, how many wait, what a timeout and an abort leave behind. */
 import { getEventListeners } from 'node:events';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Lanes, type CallOptions } from '../lane-internals.js';
@@ -228,10 +230,111 @@ staged('closing waits for what was called', 2, {}, async (stage) => {
   await Promise.all(calls);
 });
 
+staged('work of the library itself is never refused, and takes no room from others', 1, { urgent: { queueMax: 1 } }, async (stage) => {
+  const held = stage.call('hold', { lane: 'urgent' });
+  await until('the first call to run', BOUND_MS, () => stage.lanes.stats().urgent.waiting === 0);
+  const own = Array.from({ length: 5 }, () => stage.call('note', { lane: 'urgent', own: true }));
+  const users = [stage.call('note', { lane: 'urgent' }), stage.call('note', { lane: 'urgent' })];
+  assert.is(await codeOf(users[1] as Promise<unknown>), 'TIDEMARK_QUEUE_FULL');
+  stage.openGate();
+  await Promise.all([held, ...own, users[0]]);
+  assert.equal(stage.done, [0, 1, 2, 3, 4, 5, 6]);
+});
+
+staged('arguments that are still to come: the call waits, and its bound, timeout and signal count from the beginning', 1, { normal: { queueMax: 3 } }, async (stage) => {
+  let arrive!: () => void;
+  const arrival = new Promise<void>((resolve) => (arrive = resolve));
+  let made = 0;
+  const later = (options: Partial<CallOptions>): Promise<unknown> =>
+    stage.lanes.call('note', { after: arrival, make: () => [stage.words, made++] }, { lane: 'normal', ...options });
+  const controller = new AbortController();
+  const [first, timedOut, aborted] = [later({}), later({ timeoutMs: 20 }), later({ signal: controller.signal })];
+  assert.is(await codeOf(later({})), 'TIDEMARK_QUEUE_FULL');
+  const error = await timedOut.then(() => undefined, (reason: unknown) => reason as { code: string; begun: boolean });
+  assert.equal([error?.code, error?.begun], ['TIDEMARK_TIMEOUT', false]);
+  controller.abort('no longer');
+  assert.is(await codeOf(aborted), 'no longer');
+  assert.is(stage.lanes.stats().normal.waiting, 1);
+  arrive();
+  await first;
+  assert.is(made, 1, 'those that were settled need no arguments');
+  const failed = new Error('it never came');
+  assert.is(await codeOf(stage.lanes.call('note', { after: Promise.reject(failed), make: () => [] }, { lane: 'normal' })), failed);
+  assert.is(await codeOf(stage.lanes.call('note', { after: Promise.resolve(), make: () => {
+    throw failed;
+  } }, { lane: 'normal' })), failed);
+  assert.is(stage.lanes.stats().normal.waiting, 0);
+});
+
+staged('another attempt goes behind those that wait, alone, as the same call', 1, {}, async (stage) => {
+  let through = 0;
+  const attempts: unknown[] = [];
+  const again = (value: unknown): readonly unknown[] | undefined => {
+    attempts.push(value);
+    return attempts.length < 3 ? [stage.words, 100 + attempts.length] : undefined;
+  };
+  const together = { word: 'short', least: 8, most: 8 };
+  const call = stage.call('note', { together, again }, () => through++);
+  const others = [stage.call('note', { together }), stage.call('note', { together })];
+  await Promise.all([call, ...others]);
+  assert.is(through, 1);
+  assert.equal(stage.done, [0, 1, 2, 101, 102]);
+  assert.equal(attempts.map((answer) => (answer as Answer).together), [3, 1, 1]);
+  const waiting = await stage.call('note', { timeoutMs: 50, again: () => {
+    void stage.call('hold');
+    return [stage.words, 7];
+  } }).then(() => undefined, (reason: unknown) => reason as { begun: boolean });
+  assert.is(waiting?.begun, false, 'the attempt that had begun has left nothing behind');
+});
+
+staged('what a callback for progress throws reaches the process, and no call', 1, {}, async (stage) => {
+  const thrown = new Promise((resolve) => process.once('uncaughtException', resolve));
+  const mistake = new Error('a mistake in somebody else\'s callback');
+  const together = { word: 'short', least: 8, most: 8 };
+  const onProgress = (): never => {
+    throw mistake;
+  };
+  const answers = await Promise.all([stage.call('note', { together, onProgress }), stage.call('note', { together })]);
+  assert.equal(answers.map((answer) => answer.together), [2, 2]);
+  assert.is(await thrown, mistake);
+});
+
+staged('arguments that cannot be sent reject the call, and the lane goes on', 1, {}, async (stage) => {
+  const gib = new Uint8Array(2 ** 30);
+  let through = 0;
+  const tooLarge = stage.lanes.call('note', [Array.from({ length: 2 ** 23 }, () => gib)], { lane: 'normal' }, () => through++);
+  assert.instance(await codeOf(tooLarge), RangeError);
+  assert.is(through, 1);
+  await stage.call('note');
+});
+
+staged('calls that were settled while they waited keep nothing, though every thread is stuck', 1, {}, async (stage) => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const held = stage.call('hold');
+  await until('the first call to run', BOUND_MS, () => stage.lanes.stats().normal.waiting === 0);
+  const references: WeakRef<Uint8Array>[] = [];
+  const wait = (): Promise<unknown> => {
+    const bytes = new Uint8Array(1000);
+    references.push(new WeakRef(bytes));
+    return codeOf(stage.lanes.call('note', [bytes], { lane: 'normal', timeoutMs: 1 }));
+  };
+  assert.equal(await Promise.all(Array.from({ length: 50 }, wait)), Array.from({ length: 50 }, () => 'TIDEMARK_TIMEOUT'));
+  // What a WeakRef was made of lives to the end of its turn.
+  await until('nothing to be kept', BOUND_MS, () => {
+    collect();
+    return references.every((reference) => reference.deref() === undefined);
+  });
+  stage.openGate();
+  await held;
+});
+
 test('options of the lanes are checked', () => {
   const wrong: [options: object, message: RegExp][] = [
     [{ fast: {} }, /Unknown option `fast` in `lanes`/],
-    [{ bulk: { concurrency: 0 } }, /`lanes.bulk.concurrency` to be an integer from 1 to 64, got 0/],
+    [{ bulk: { concurrency: 0 } }, /`lanes.bulk.concurrency` to be an integer from 1 to 2, got 0/],
+    // More than there are threads would take their order away.
+    [{ normal: { concurrency: 3 } }, /`lanes.normal.concurrency` to be an integer from 1 to 2, got 3/],
     [{ urgent: { queueMax: 0 } }, /`lanes.urgent.queueMax` to be an integer from 1/],
     [{ normal: { threads: 1 } }, /Unknown option `threads` in `lanes.normal`/],
   ];

@@ -23,14 +23,17 @@ export interface Batch {
   write(path: string, data: string | Uint8Array, options?: { readonly mode?: number }): this;
   /** Removes a name that is no directory's (unlink(2)). */
   delete(path: string): this;
-  /** Replaces `to` by a copy of the content and the permission bits of `from`, links followed. */
+  /**
+   * Replaces `to` by a copy of the content and the permission bits of `from`, links followed, as `copyFile` takes them over: setuid
+   * and setgid stay with their owner and group.
+   */
   copy(from: string, to: string): this;
   /** Renames a file, link or directory; what has the new name is replaced (rename(2)). The content is not synced. */
   rename(from: string, to: string): this;
   /**
    * Does the steps one after the other on one thread. A step that fails ends the batch: it rejects with a `BatchError`, which tells
    * the step and its cause; what was done before stays, and is synced. When it is aborted, the cause is that. A batch is committed
-   * once. Bytes to write are taken when this is called.
+   * once. Bytes to write must stay as they are until it has settled.
    */
   commit(options?: CommitOptions): Promise<BatchResult>;
 }

@@ -2,8 +2,8 @@
 import { resolve as resolvePath } from 'node:path';
 import type { ArgumentsOf, OperationName, ResultOf } from '../../workers/files/operations.js';
 import type { OpenFile, Place } from '../../workers/protocol/operation.js';
-import type { CallOptions, LaneName, Lanes } from '../lanes.js';
-import { LANES } from '../lanes.js';
+import { LANES, type CallOptions, type LaneName } from '../lanes/call.js';
+import type { Lanes } from '../lanes/lanes.js';
 import * as check from '../options.js';
 import { DirectoryHandle } from './directory-handle.js';
 import { FileHandle } from './file-handle.js';
@@ -73,7 +73,11 @@ export class Caller {
     name: Name,
     args: SentAll<ArgumentsOf<Name>>,
     options: OperationOptions = {},
-    how: Pick<CallOptions, 'together' | 'onProgress'> & { readonly discard?: (value: ResultOf<Name>) => void } = {},
+    how: Pick<CallOptions, 'together' | 'onProgress'> & {
+      readonly discard?: (value: ResultOf<Name>) => void;
+      /** Arguments for another attempt, where the result asks for one. */
+      readonly again?: (value: ResultOf<Name>) => SentAll<ArgumentsOf<Name>> | undefined;
+    } = {},
   ): Promise<ResultOf<Name>> {
     const { lane, timeoutMs, signal } = options;
     const callOptions: CallOptions = {
@@ -83,27 +87,40 @@ export class Caller {
       together: how.together,
       onProgress: how.onProgress,
       discard: how.discard as CallOptions['discard'],
+      again: how.again === undefined ? undefined : (value) => {
+        const next = how.again?.(value as ResultOf<Name>);
+        return next && packed(next);
+      },
     };
     this.#host.checkOpen();
-    const root = this.#root !== undefined && args.some(isWaiting) ? await this.#root : undefined;
-    const used: OpenHandle[] = [];
+    let root: DirectoryHandle | undefined;
+    const used = new Set<OpenHandle>();
     const leave = (): void => {
       for (const handle of used) handle.leave();
     };
-    let packed: readonly unknown[];
+    const packed = (values: readonly unknown[]): readonly unknown[] => values.map((value) => pack(value, (handle) => {
+      const open = handle instanceof Promise ? (root as DirectoryHandle) : handle;
+      if (!used.has(open)) open.enter();
+      used.add(open);
+      return open.file;
+    }));
+    const { lanes } = this.#host;
+    if (this.#root !== undefined && args.some(isWaiting)) {
+      const after = this.#root.then((directory) => {
+        root = directory;
+      });
+      // Where the call is refused, nobody waits for it.
+      after.catch(() => undefined);
+      return lanes.call(name, { after, make: () => packed(args) }, callOptions, leave) as Promise<ResultOf<Name>>;
+    }
+    let now: readonly unknown[];
     try {
-      this.#host.checkOpen();
-      packed = args.map((value) => pack(value, (handle) => {
-        const open = handle instanceof Promise ? (root as DirectoryHandle) : handle;
-        open.enter();
-        used.push(open);
-        return open.file;
-      }));
+      now = packed(args);
     } catch (error) {
       leave();
       throw error;
     }
-    return this.#host.lanes.call(name, packed, callOptions, leave) as Promise<ResultOf<Name>>;
+    return lanes.call(name, now, callOptions, leave) as Promise<ResultOf<Name>>;
   }
 
   /** A path argument. Relative ones are resolved now: the working directory may be another one when the worker gets it. */
@@ -148,7 +165,7 @@ export class Caller {
   };
 
   async #closeDescriptor(file: OpenFile): Promise<void> {
-    await this.#host.lanes.call('closeDescriptor', [file], { lane: 'urgent' });
+    await this.#host.lanes.call('closeDescriptor', [file], { lane: 'urgent', own: true });
   }
 
   /** Takes options apart: unknown ones are refused. */

@@ -5,7 +5,10 @@ import type { Caller, OperationOptions } from './caller.js';
 
 /** What of the file that is replaced its successor takes over. */
 export interface Preserve {
-  /** Permission bits. Default true. setuid and setgid cannot be kept where the owner or group becomes another one. */
+  /**
+   * Permission bits, with the access control list that they are a part of; without one, the new file has none either, whatever
+   * its directory gives to new files. Default true. setuid and setgid cannot be kept where the owner or group becomes another one.
+   */
   readonly mode?: boolean;
   /** User and group. Default false. */
   readonly owner?: boolean;
@@ -55,7 +58,7 @@ const PARTS = ['mode', 'owner', 'times', 'xattrs'] as const;
 /** Larger ones would make others wait. */
 const TOGETHER_BYTES_MAX = 256 * 1024;
 /** One thread takes all: what they cost is mostly the directory, which threads would only fight for. */
-const TOGETHER = { together: { word: 'replace', least: 64, most: 64 } } as const;
+const TOGETHER = { word: 'replace', least: 64, most: 64 } as const;
 
 export function replaceOperations(caller: Caller): ReplaceOperations {
   return {
@@ -63,11 +66,14 @@ export function replaceOperations(caller: Caller): ReplaceOperations {
       const { preserve, mode } = caller.options(options, ['preserve', 'mode']);
       if (typeof data !== 'string' && !(data instanceof Uint8Array)) check.fail('data', 'a string or a Uint8Array', data);
       const settings = { preserve: preserved(preserve), mode: check.integer('mode', mode, 0o600, 0, 0o7777) };
-      const replace = (waits: boolean): Promise<ReplaceResult | undefined> =>
-        caller.run('replaceFile', [caller.place('path', path), data, { ...settings, waits }], options, waits ? {} : TOGETHER);
-      // Others are replacing the file, as many as it has temporary names: this one waits for them by itself.
-      const result = data.length > TOGETHER_BYTES_MAX ? undefined : await replace(false);
-      return result ?? await replace(true) as ReplaceResult;
+      const place = caller.place('path', path);
+      const alone = [place, data, { ...settings, waits: true }] as const;
+      if (data.length > TOGETHER_BYTES_MAX) return caller.run('replaceFile', alone, options) as Promise<ReplaceResult>;
+      return caller.run('replaceFile', [place, data, { ...settings, waits: false }], options, {
+        together: TOGETHER,
+        // Others are replacing the file, as many as it has temporary names: this one waits for them by itself.
+        again: (result) => (result === undefined ? alone : undefined),
+      }) as Promise<ReplaceResult>;
     },
     async removeLeftovers(directory, options) {
       caller.options(options, []);

@@ -30,7 +30,7 @@ export interface ScopeOperations {
 export function scopeOperations(caller: Caller, filesOf: (caller: Caller) => Files): ScopeOperations {
   return {
     scoped(dir) {
-      const root = openRoot(caller, caller.place('dir', dir));
+      const root = openRoot(caller, caller.place('dir', dir), { lane: 'urgent' });
       // Whoever uses the scope learns of it.
       root.catch(() => undefined);
       return { ...filesOf(caller.below(root)), ...closing(root) };

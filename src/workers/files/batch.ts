@@ -7,7 +7,8 @@ import type { OperationContext } from './context.js';
 import { copyContent, type CopiedFile } from './copy.js';
 import { renameEntry, syncOf, type NameSync } from './names.js';
 import { Parents } from './parents.js';
-import { locate, pause, prepareWith, putInPlace, syncOne, writeContent, type Prepared, type ReplaceSettings } from './replace.js';
+import { copyMetadata, MODE_ALONE } from './preserve.js';
+import { locate, pause, prepare, prepareWith, putInPlace, syncOne, type Prepared, type ReplaceTarget } from './replace.js';
 
 /** A step as it travels: its places and its content stand in lists beside it. */
 export interface BatchStep {
@@ -81,10 +82,7 @@ class Batch {
   #step({ kind, mode }: BatchStep, place: Place, second: Place, content: Uint8Array): BatchStepDone {
     switch (kind) {
       case 'write':
-        return this.#replace(kind, place, place, mode, (descriptor) => {
-          writeContent(this.#context, descriptor, content);
-          return content.length;
-        });
+        return this.#replace(place, place, (target) => prepare(this.#context, target, content, { preserve: MODE_ALONE, mode }), kind);
       case 'copy':
         return this.#copy(place, second);
       case 'rename':
@@ -112,23 +110,25 @@ class Batch {
     const source = locate(this.#platform, this.#parents, from);
     const descriptor = inFile(from.path, () => places.openBeneath(source.entry.parent.descriptor, source.entry.name, { write: false, noFollow: true }));
     try {
-      const { sizeBytes, mode } = files.status(descriptor, from.path);
+      const { sizeBytes } = files.status(descriptor, from.path);
       let content: CopiedFile['primitive'] | undefined;
-      const done = this.#replace('copy', from, to, mode, (target) => {
-        const copied = copyContent(this.#context, { target: from, descriptor }, sizeBytes, { target: to, descriptor: target }, { method: 'auto', durable: this.#durable });
+      const done = this.#replace(from, to, (replaced) => prepareWith(this.#context, replaced, (temporary) => {
+        const target = { target: to, descriptor: temporary.descriptor };
+        const copied = copyContent(this.#context, { target: from, descriptor }, sizeBytes, target, { method: 'auto', durable: this.#durable });
         content = copied.primitive;
+        // As with copyFile, what may not be taken over is left out.
+        copyMetadata(this.#platform, descriptor, temporary.descriptor, MODE_ALONE);
         return copied.bytes;
-      });
+      }), 'copy');
       return { ...done, ...(content !== undefined && { content }) };
     } finally {
       files.close(descriptor);
     }
   }
 
-  #replace(kind: 'write' | 'copy', named: Place, place: Place, mode: number, write: (descriptor: number) => number): BatchStepDone {
-    const settings: ReplaceSettings = { preserve: { mode: kind === 'write', owner: false, times: false, xattrs: false }, mode };
+  #replace(named: Place, place: Place, make: (target: ReplaceTarget) => Prepared | undefined, kind: 'write' | 'copy'): BatchStepDone {
     let prepared: Prepared | undefined;
-    while ((prepared = prepareWith(this.#context, locate(this.#platform, this.#parents, place), settings, write)) === undefined) pause();
+    while ((prepared = make(locate(this.#platform, this.#parents, place))) === undefined) pause();
     putInPlace(this.#context, this.#parents, this.#durable ? syncOne(this.#platform, prepared) : prepared);
     return { kind, path: named.path, primitive: 'renameat', bytes: prepared.bytes };
   }

@@ -8,12 +8,13 @@ export class OperationContext {
   readonly #control: CallControl | undefined;
   readonly #moved: ArrayBuffer[];
 
-  /** `moved` collects memory that goes to the caller without being copied. */
+  /** `moved` collects memory that goes to the caller without being copied. Throws when the caller wants nothing of it any more. */
   constructor(platform: Platform, call: OperationCall, moved: ArrayBuffer[]) {
     this.platform = platform;
     this.#control = call.control === undefined ? undefined : new CallControl(call.control);
     this.#moved = moved;
     this.#control?.begin();
+    this.checkAborted();
   }
 
   /** Throws when the caller wants no more of it. Long operations call it where they can stop in good order. */

@@ -1,9 +1,10 @@
-/** Gives one open file the metadata of another. */
+/** Gives an open file the metadata of another. */
 import { IoError, NotSupportedError } from '../../platform/errors.js';
-import type { Subject } from '../../platform/interface/metadata.js';
+import type { Metadata, Subject } from '../../platform/interface/metadata.js';
 import type { Platform } from '../../platform/platform.js';
 
 export interface CopiedParts {
+  /** Permission bits, and the access control list that they are a part of. */
   readonly mode: boolean;
   readonly owner: boolean;
   /** Of access and modification. */
@@ -12,8 +13,12 @@ export interface CopiedParts {
   readonly xattrs: boolean;
 }
 
+/** Permission bits alone. */
+export const MODE_ALONE: CopiedParts = { mode: true, owner: false, times: false, xattrs: false };
+
 const SETUID = 0o4000;
 const SETGID = 0o2000;
+const GROUP = 0o070;
 
 /**
  * Copies what is asked for, after the content: writing clears capabilities and sets times. Answers what this process was not
@@ -22,23 +27,55 @@ const SETGID = 0o2000;
  * The order: the owner before the mode, because a change of owner clears setuid and setgid; attributes before the mode, because
  * the list of who has access must not be behind a mode that counts on it, and a read-only mode would refuse them; times last.
  */
-export function copyMetadata(platform: Platform, from: number, to: number, parts: CopiedParts): string[] {
+export function copyMetadata(platform: Platform, from: Subject, to: number, parts: CopiedParts): string[] {
   const { metadata } = platform.metadata.stat(from);
   const missing: string[] = [];
   if (parts.owner) missing.push(...copyOwner(platform, metadata, to).missing);
   if (parts.xattrs) missing.push(...copyAttributes(platform, from, to));
-  if (parts.mode) {
-    // With another owner or group, these would let programs run as somebody who did not ask for it.
-    const { uid, gid } = platform.metadata.stat(to).metadata;
-    const dropped = (uid === metadata.uid ? 0 : SETUID) | (gid === metadata.gid ? 0 : SETGID);
-    platform.metadata.chmod(to, metadata.mode & ~dropped);
-    // The system itself drops setgid for a group that the process is not in, and tells nobody.
-    const lost = metadata.mode & ~platform.metadata.stat(to).metadata.mode;
-    if ((lost & SETUID) !== 0) missing.push('setuid');
-    if ((lost & SETGID) !== 0) missing.push('setgid');
-  }
+  if (parts.mode) missing.push(...copyMode(platform, from, metadata, to, missing, parts.xattrs));
   if (parts.times) platform.metadata.setTimes(to, metadata.atimeNs, metadata.mtimeNs);
   return missing;
+}
+
+/** `missing`: what was not copied until now; `listed`: the list was among that which was. */
+function copyMode(platform: Platform, from: Subject, metadata: Metadata, to: number, missing: readonly string[], listed: boolean): string[] {
+  const { accessControl } = platform.attributes;
+  const isMissing = listed ? accessControl !== undefined && missing.includes(accessControl) : copyAccessControl(platform, from, to) === 'refused';
+  // With another owner or group, these would let programs run as somebody who did not ask for it.
+  const { uid, gid } = platform.metadata.stat(to).metadata;
+  const dropped = (uid === metadata.uid ? 0 : SETUID) | (gid === metadata.gid ? 0 : SETGID);
+  // Where there is a list, the bits of the group are the most that anybody in it may; without it they would be the group's.
+  platform.metadata.chmod(to, metadata.mode & ~dropped & ~(isMissing ? GROUP : 0));
+  // The system itself drops setgid for a group that the process is not in, and tells nobody.
+  const lost = metadata.mode & ~platform.metadata.stat(to).metadata.mode;
+  return [
+    ...(isMissing && !listed && accessControl !== undefined ? [accessControl] : []),
+    ...((lost & SETUID) === 0 ? [] : ['setuid']),
+    ...((lost & SETGID) === 0 ? [] : ['setgid']),
+  ];
+}
+
+/**
+ * Gives a file the access control list of another one, or takes away what it inherited from its directory where the other has
+ * none. The mode has to be set afterwards, but where there is no list at all (`none`).
+ */
+export function copyAccessControl({ attributes }: Platform, from: Subject, to: number): 'none' | 'copied' | 'refused' {
+  const { accessControl } = attributes;
+  if (accessControl === undefined) return 'none';
+  const list = listOf(attributes, from, accessControl);
+  if (list !== undefined) return permitted(() => attributes.set(to, accessControl, list, 'set')) ? 'copied' : 'refused';
+  if (listOf(attributes, to, accessControl) === undefined) return 'none';
+  attributes.remove(to, accessControl);
+  return 'copied';
+}
+
+function listOf(attributes: Platform['attributes'], subject: Subject, name: string): Uint8Array | undefined {
+  try {
+    return attributes.get(subject, name).value;
+  } catch (error) {
+    if (error instanceof NotSupportedError) return undefined;
+    throw error;
+  }
 }
 
 export interface CopiedOwner {
@@ -57,7 +94,7 @@ export function copyOwner({ metadata, ownership }: Platform, from: { readonly ui
   return { primitive: typeof to === 'number' ? 'fchown' : 'fchownat', uid, gid, missing: (['uid', 'gid'] as const).filter((id) => from[id] !== { uid, gid }[id]) };
 }
 
-function copyAttributes({ attributes }: Platform, from: number, to: number): string[] {
+function copyAttributes({ attributes }: Platform, from: Subject, to: number): string[] {
   const names = listed(attributes, from);
   const { accessControl } = attributes;
   // The target may have inherited a list from its directory.
@@ -69,9 +106,9 @@ function copyAttributes({ attributes }: Platform, from: number, to: number): str
   });
 }
 
-function listed(attributes: Platform['attributes'], descriptor: number): readonly string[] {
+function listed(attributes: Platform['attributes'], subject: Subject): readonly string[] {
   try {
-    return attributes.list(descriptor).names;
+    return attributes.list(subject).names;
   } catch (error) {
     if (error instanceof NotSupportedError) return [];
     throw error;

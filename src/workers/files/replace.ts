@@ -16,7 +16,7 @@ import type { Place } from '../protocol/operation.js';
 import type { OperationContext } from './context.js';
 import { changeNames, parentOf, Parents, type Entry } from './parents.js';
 import { openPlace } from './places.js';
-import { copyMetadata, type CopiedParts } from './preserve.js';
+import { copyAccessControl, copyMetadata, type CopiedParts } from './preserve.js';
 import { syncTogether, type FileSync } from './sync-together.js';
 import { clear, discard, isTemporaryName, statOf, takeTemporary, type Temporary } from './temporary.js';
 
@@ -235,25 +235,22 @@ function mayFollow(platform: Platform, place: Place): void {
 
 /** Writes a new content beside its target, and gives it its metadata. Undefined when it has to wait for a slot. */
 export function prepare(context: OperationContext, target: ReplaceTarget, data: Uint8Array, settings: ReplaceSettings): Prepared | undefined {
-  return prepareWith(context, target, settings, (descriptor) => {
-    writeContent(context, descriptor, data);
+  return prepareWith(context, target, (temporary) => {
+    writeContent(context, temporary.descriptor, data);
+    setMetadata(context.platform, target, temporary, settings);
     return data.length;
   });
 }
 
-/** The same with a content that `write` gives to the new file; it answers how many bytes there are. */
-export function prepareWith(context: OperationContext, target: ReplaceTarget, settings: ReplaceSettings, write: (descriptor: number) => number): Prepared | undefined {
+/** The same with a content and metadata that `fill` gives to the new file; it answers how many bytes there are. */
+export function prepareWith(context: OperationContext, target: ReplaceTarget, fill: (temporary: Temporary) => number): Prepared | undefined {
   const { platform } = context;
   const { entry } = target;
   context.checkAborted();
   return inFile(entry.path, () => {
     const temporary = takeTemporary(platform, entry);
     if (temporary === undefined) return undefined;
-    return orDiscard(platform, temporary, () => {
-      const bytes = write(temporary.descriptor);
-      setMetadata(platform, target, temporary, settings);
-      return { target, temporary, bytes };
-    });
+    return orDiscard(platform, temporary, () => ({ target, temporary, bytes: fill(temporary) }));
   });
 }
 
@@ -303,26 +300,32 @@ export function writeContent(context: OperationContext, descriptor: number, data
 }
 
 function setMetadata(platform: Platform, { entry, existing }: ReplaceTarget, { descriptor, metadata: made }: Temporary, { preserve, mode }: ReplaceSettings): void {
-  const setMode = (wanted: number): void => {
-    if (wanted !== made.mode) platform.metadata.chmod(descriptor, wanted);
-  };
-  if (existing === undefined) {
-    setMode(mode);
+  const { metadata, places, files } = platform;
+  const inherits = preserve.mode || preserve.owner || preserve.times || preserve.xattrs;
+  if (existing === undefined || !inherits) {
+    if (mode !== made.mode) metadata.chmod(descriptor, mode);
     return;
   }
   const modeAlone = !preserve.owner && !preserve.times && !preserve.xattrs;
-  if (modeAlone && (!preserve.mode || (existing.mode & SET_BITS) === 0)) {
-    setMode(preserve.mode ? existing.mode : mode);
+  if (modeAlone && (existing.mode & SET_BITS) === 0) {
+    const list = copyAccessControl(platform, { ...entry.at, followLink: false }, descriptor);
+    if (list === 'refused') throw notPermitted(entry, ['the access control list']);
+    if (list === 'copied' || existing.mode !== made.mode) metadata.chmod(descriptor, existing.mode);
     return;
   }
-  const from = platform.places.openBeneath(entry.parent.descriptor, entry.name, { write: false, noFollow: true, pathOnly: !preserve.xattrs });
+  // One and the same file, whoever replaces it meanwhile; it need not be readable.
+  const from = places.openBeneath(entry.parent.descriptor, entry.name, { write: false, noFollow: true, pathOnly: true });
   try {
-    const missing = copyMetadata(platform, from, descriptor, preserve);
-    if (missing.length > 0) throw ioError(EPERM, 'replaceFile', entry.path, { explanation: `not permitted to give the new content what the old one has: ${missing.join(', ')}` });
+    const missing = copyMetadata(platform, { directory: undefined, path: places.pathOfDescriptor(from), followLink: true }, descriptor, preserve);
+    if (missing.length > 0) throw notPermitted(entry, missing);
   } finally {
-    platform.files.close(from);
+    files.close(from);
   }
-  if (!preserve.mode) setMode(mode);
+  if (!preserve.mode) metadata.chmod(descriptor, mode);
+}
+
+function notPermitted({ path }: Entry, missing: readonly string[]): IoError {
+  return ioError(EPERM, 'replaceFile', path, { explanation: `not permitted to give the new content what the old one has: ${missing.join(', ')}` });
 }
 
 function namesIn({ places }: Platform, directory: { readonly descriptor: number; readonly path: string }): string[] {

@@ -56,6 +56,8 @@ export class CallControl {
 
   /** Asks the worker to stop at the next place where that is safe. */
   abort(): void {
+    // Before the caller looks whether it has begun; whoever begins looks after that whether it was aborted. So what has not begun
+    // by then, does nothing.
     Atomics.store(this.#words, INDEX.abort, 1);
   }
 
@@ -65,6 +67,11 @@ export class CallControl {
 
   begin(): void {
     Atomics.store(this.#words, INDEX.begun, 1);
+  }
+
+  /** It waits for a worker once more. */
+  rest(): void {
+    Atomics.store(this.#words, INDEX.begun, 0);
   }
 
   /** A worker has taken it up. */
