@@ -1,6 +1,6 @@
 /** Reads and writes: exact bytes on every filesystem against a model in memory, and the system calls behind them. */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -222,6 +222,10 @@ function tracedCases(filesystem: TestFilesystem, path: string): readonly (readon
   return [
     [{ operation: 'writeAll', path, bytes: 1000 }, cheapest, ['fsync .', ...one]],
     [{ operation: 'writeAll', path, bytes: 1000, options: { method: 'none' } }, 'none', ['ftruncate file', 'pwrite64 file']],
+    // Where nothing is written, no write makes durable that the file was emptied.
+    [{ operation: 'writeAll', path, bytes: 0 }, 'fdatasync', ['ftruncate file', 'fdatasync file']],
+    [{ operation: 'append', path, bytes: 0 }, 'fdatasync', ['fdatasync file']],
+    [{ operation: 'writeVector', path, bytes: 0, options: { method: 'auto' } }, 'fdatasync', ['fdatasync file']],
     [{ operation: 'writeAll', path, bytes: 2 * MIB + 1 }, 'fdatasync', ['ftruncate file', ...large, 'fdatasync file']],
     [{ ...write, bytes: 2 * MIB + 1, options: { method: 'sync' } }, 'fsync', [...large, 'fsync file']],
     [{ ...write, options: { method: 'data' } }, 'fdatasync', ['pwrite64 file', 'fdatasync file']],
@@ -388,6 +392,17 @@ test('whole files of any kind of length are read', async () => {
   assert.is(await codeOf(files.readAll('/proc/self/status', { maxBytes: 10 })), 'TIDEMARK_TOO_LARGE');
 });
 
+/** Files that tell no length, and have several steps of it. */
+const unsized = '/proc/kallsyms';
+if (!existsSync(unsized)) skip('ranges of files that tell no length', `there is no ${unsized}`);
+else test('ranges of files that tell no length are read to their end', async () => {
+  const content = readFileSync(unsized);
+  assert.is(statSync(unsized).size, 0);
+  assert.ok(content.length > 2 * MIB + 100, `${content.length} bytes`);
+  assert.ok((await files.readRange(unsized, 0, 2 ** 32 - 1)).data.equals(content));
+  assert.ok((await files.readRange(unsized, 100, 2 * MIB)).data.equals(content.subarray(100, 100 + 2 * MIB)));
+});
+
 test('names are taken, or not, as asked', async () => {
   const path = join(base, 'name');
   assert.is(await codeOf(files.writeAll(path, 'x', { create: false })), 'TIDEMARK_NOT_FOUND');
@@ -404,6 +419,7 @@ test('bad arguments are refused before anything happens', async () => {
   const path = join(base, 'bad');
   writeFileSync(path, 'x');
   const handle = await files.openRead(path);
+  const gib = new Uint8Array(2 ** 30);
   const bad: readonly [Promise<unknown>, RegExp][] = [
     [files.readRange(path, -1, 1), /`offset`/], [files.readRange(path, 0.5, 1), /`offset`/], [files.readRange(path, 2 ** 53, 1), /`offset`/],
     [files.readRange(path, 0, Number.NaN), /`length`/], [files.readRange(path, 0, undefined as never), /`length`/],
@@ -412,7 +428,8 @@ test('bad arguments are refused before anything happens', async () => {
     [files.writeAt(path, 7 as never, 0), /`data`/], [files.writeAt(path, 'x', 0, { method: 'fast' as WriteMethod }), /`method`/],
     [files.append(path, 'x', { method: 'direct' as 'data' }), /`method`/], [files.writeAll(handle as never, 'x'), /`path`/],
     [files.writeAt(handle, 'x', 0), /`target`.*open for writing.*openRead/], [files.append(handle, 'x'), /openRead/], [files.writeVector(handle, ['x'], 0), /openRead/],
-    [files.writeVector(path, 'x' as never, 0), /`buffers`/], [files.writeVector(path, [7 as never], 0), /`buffers\[0\]`/],
+    [files.writeVector(path, 'x' as never, 0), /`buffers`/], [files.writeAll(path, 'y', { create: false, exclusive: true }), /`exclusive`/],
+    [files.writeVector(path, Array.from({ length: 2 ** 23 }, () => gib), 0), /the sum of `buffers`/], [files.writeVector(path, [7 as never], 0), /`buffers\[0\]`/],
     [files.readVector(path, [alignedBuffer(1), 7] as never, 0), /`pieces\[1\]`/], [files.readVector(path, [-1], 0), /`pieces\[0\]`/],
     [files.readAll(path, { onProgress: 7 as never }), /`onProgress`/], [files.readAll(path, { maxBytes: -1 }), /`maxBytes`/],
   ];

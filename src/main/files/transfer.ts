@@ -295,10 +295,10 @@ function writeOperations(caller: Caller): Omit<TransferOperations, 'readAll' | '
     async writeAll(path, data, options) {
       const given: WriteAllOptions = caller.options(options, ['method', 'direct', 'mode', 'create', 'exclusive', 'onProgress']);
       const method = methodOf(path, given.method);
-      const args = [
-        caller.place('path', path), bytesOf('data', data), method, check.boolean('direct', given.direct, false),
-        creation(method, given.create, true, given.mode), check.boolean('exclusive', given.exclusive, false),
-      ] as const;
+      const made = creation(method, given.create, true, given.mode);
+      const exclusive = check.boolean('exclusive', given.exclusive, false);
+      if (exclusive && made === undefined) check.fail('exclusive', 'false without `create`', exclusive);
+      const args = [caller.place('path', path), bytesOf('data', data), method, check.boolean('direct', given.direct, false), made, exclusive] as const;
       const answer = await caller.run('writeAll', args, options, { onProgress: callback(given.onProgress) });
       return { ...answer, ...directOf(path, answer) };
     },
@@ -321,6 +321,8 @@ function writeOperations(caller: Caller): Omit<TransferOperations, 'readAll' | '
       check.list('buffers', buffers);
       const method = methodOf(target, given.method);
       const pieces = buffers.map((buffer, index) => bytesOf(`buffers[${index}]`, buffer));
+      // They travel in one copy, those in shared memory excepted.
+      count('the sum of `buffers`', pieces.reduce((sum, piece) => (piece.buffer instanceof SharedArrayBuffer ? sum : sum + piece.length), 0));
       const args = [writable(target, true), pieces, position('offset', offset), method, check.boolean('direct', given.direct, false)] as const;
       const answer = await caller.run('writeVector', args, options, { onProgress: callback(given.onProgress) });
       return { ...answer, ...directOf(target, answer) };

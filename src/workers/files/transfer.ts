@@ -81,17 +81,27 @@ function readOwn(moving: Moving, offset: number, length: number, allocate: (byte
   return memory.subarray(skip, Math.max(skip, Math.min(count, skip + length)));
 }
 
-/** What can be read at most: large reads take no more memory than the file has bytes. */
-function lengthWithin({ platform: { files } }: OperationContext, moving: Moving, offset: number, length: number): number {
-  if (length <= STEP_BYTES) return length;
-  return Math.min(length, Math.max(STEP_BYTES, files.status(moving.descriptor).sizeBytes - offset));
+/** Large reads take no more memory than the file tells to have, and then as much as it turns out to have, as those of procfs do. */
+function readWithin({ platform: { files } }: OperationContext, moving: Moving, offset: number, length: number, allocate: typeof newMemory): Uint8Array {
+  const told = length <= STEP_BYTES ? length : Math.min(length, Math.max(STEP_BYTES, files.status(moving.descriptor).sizeBytes - offset));
+  const first = readOwn(moving, offset, told, allocate);
+  if (told === length || first.length < told) return first;
+  const pieces = [first];
+  let bytes = first.length;
+  while (bytes < length) {
+    const piece = readOwn(moving, offset + bytes, Math.min(STEP_BYTES, length - bytes), newMemory);
+    if (piece.length === 0) break;
+    pieces.push(piece);
+    bytes += piece.length;
+  }
+  return gathered(pieces, bytes);
 }
 
 function readRange(context: OperationContext, target: Target, offset: number, length: number, direct: boolean, into: Uint8Array | undefined, allocate = newMemory): ReadAnswer {
   const primitive = context.platform.transfer.primitives.read;
   return withReadable(context, target, direct, (moving, used) => {
     if (into !== undefined) return { data: moving.read(into.subarray(0, length), offset), primitive, ...used };
-    const data = readOwn(moving, offset, lengthWithin(context, moving, offset, length), allocate);
+    const data = readWithin(context, moving, offset, length, allocate);
     context.move(data.buffer as ArrayBuffer);
     return { data, primitive, ...used };
   });
@@ -185,7 +195,7 @@ function isStraight({ alignment }: Moving, views: readonly Uint8Array[], offset:
 
 // ---- writes --------------------------------------------------------------------------------------------------------
 
-/** Where it is decided how a write becomes durable. `oneCall`: a single call writes all of it, and nothing is truncated after. */
+/** Where it is decided how a write becomes durable. `oneCall`: there is a call, which writes all of it, and nothing is truncated after. */
 function syncFor({ platform: { files } }: OperationContext, moving: Moving, used: KnownUse, method: WriteMethod, oneCall: boolean): WriteSync {
   if (method === 'direct' && !moving.direct) throw notDirect("the method 'direct'", used);
   switch (method) {
@@ -210,7 +220,7 @@ function settle({ platform: { files } }: OperationContext, { descriptor }: Movin
 }
 
 function isOneCall({ alignment }: Moving, offset: number, length: number): boolean {
-  return (offset + length) % alignment === 0 && offset + length - alignDown(offset, alignment) <= STEP_BYTES;
+  return length > 0 && (offset + length) % alignment === 0 && offset + length - alignDown(offset, alignment) <= STEP_BYTES;
 }
 
 function writeData(context: OperationContext, moving: Moving, used: KnownUse, data: Uint8Array, offset: number, method: WriteMethod): WriteAnswer {
@@ -285,7 +295,7 @@ function append(context: OperationContext, target: Target, data: Uint8Array, met
   const open = (place: Place): number => openOrCreate(context.platform, place, { write: true, append: true }, creation).descriptor;
   return withFile(context, target, false, open, (moving, used) => {
     if (moving.direct) throw new NotSupportedError('append', 'a direct handle writes whole sectors, and the file need not end with one: open it with openAppend');
-    const sync = syncFor(context, moving, used, method, data.length <= STEP_BYTES);
+    const sync = syncFor(context, moving, used, method, data.length > 0 && data.length <= STEP_BYTES);
     moving.append(data, sync === 'RWF_DSYNC');
     settle(context, moving, sync);
     return { bytesWritten: data.length, primitive: context.platform.transfer.primitives.writeVector, sync, ...used };
@@ -298,7 +308,7 @@ function writeVector(context: OperationContext, target: Target, views: readonly 
   return withFile(context, target, direct || method === 'direct', open, (moving, used) => {
     const bytesWritten = views.reduce((sum, { length }) => sum + length, 0);
     if (!isStraight(moving, views, offset)) return writeData(context, moving, used, gathered(views, bytesWritten), offset, method);
-    const sync = syncFor(context, moving, used, method, bytesWritten <= STEP_BYTES && views.length <= piecesMax);
+    const sync = syncFor(context, moving, used, method, bytesWritten > 0 && bytesWritten <= STEP_BYTES && views.length <= piecesMax);
     moving.writePieces(views, offset, sync === 'RWF_DSYNC');
     settle(context, moving, sync);
     return { bytesWritten, primitive: primitives.writeVector, sync, ...used };
