@@ -40,7 +40,7 @@ const RETRIES_MAX = 100;
 
 type Kind = 'write' | 'read';
 
-/** A transfer that goes on until all of it is done. `keep` holds the memory until then. */
+/** A transfer that goes on until all of it is done, in as many operations as that takes. `keep` is its memory. */
 interface Transfer {
   readonly kind: Kind;
   readonly descriptor: number;
@@ -62,6 +62,9 @@ export class IoUring {
   readonly #freeSlots: number[];
   #buffers: readonly Uint8Array[] = [];
   #submitScheduled = false;
+  /** What was called and has not settled, with the memory that the kernel may have. */
+  readonly #calls = new Set<object>();
+  /** Operations that the ring has, or will have. */
   #operations = 0;
   #onIdle: (() => void) | undefined;
   #closing: Promise<void> | undefined;
@@ -157,7 +160,7 @@ export class IoUring {
       const usable = buffer instanceof Uint8Array && buffer.buffer instanceof SharedArrayBuffer && buffer.length > 0;
       if (!usable) check.fail(`buffers[${i}]`, 'a Uint8Array over a SharedArrayBuffer that is not empty', buffer);
     });
-    if (this.#operations > 0) check.fail('registerBuffers', 'called while nothing is in flight', this.#operations);
+    if (this.#calls.size > 0) check.fail('registerBuffers', 'called while nothing is in flight', this.#calls.size);
     for (let slot = 0; slot < this.#buffers.length; slot++) this.#ring.setBuffer(slot, 0, 0);
     this.#buffers = [];
     buffers.forEach((buffer, slot) => {
@@ -193,12 +196,8 @@ export class IoUring {
 
   /** Makes a file's data durable, and the metadata that reading it back needs (fdatasync(2)). */
   async fdatasync(descriptor: number): Promise<void> {
-    this.#checkOpen();
     const file = this.#file(descriptor);
-    const result = await this.#operation(1, (done) => {
-      this.#ring.syncData(file, 'always', done);
-    });
-    if (result < 0) throw ioError(-result, 'fdatasync');
+    await this.#call({}, () => this.#sync(file));
   }
 
   /**
@@ -206,9 +205,12 @@ export class IoUring {
    * rest is written and synced again, so success always means that all of it is durable.
    */
   async writeLinkedFsync(descriptor: number, data: Uint8Array, offset: number): Promise<number> {
-    this.#checkOpen();
     const transfer = this.#plain('write', descriptor, checkData('data', data), offset);
     const file = this.#file(descriptor);
+    return await this.#call(transfer, () => this.#writeLinked(file, transfer));
+  }
+
+  async #writeLinked(file: RingFile, transfer: Transfer): Promise<number> {
     let synced: (result: number) => void = () => undefined;
     const sync = new Promise<number>((resolve) => {
       synced = resolve;
@@ -223,11 +225,18 @@ export class IoUring {
     if (written < 0 && !isTransient(written)) throw ioError(-written, 'write');
     if (syncResult < 0) throw ioError(-syncResult, 'fdatasync');
     await this.#continue(transfer, Math.max(written, 0));
-    await this.fdatasync(descriptor);
+    await this.#sync(file);
     return transfer.bytes;
   }
 
-  /** Waits for what is in flight, then closes the ring. Descriptors stay open; they are the caller's. */
+  async #sync(file: RingFile): Promise<void> {
+    const result = await this.#operation(1, (done) => {
+      this.#ring.syncData(file, 'always', done);
+    });
+    if (result < 0) throw ioError(-result, 'fdatasync');
+  }
+
+  /** Waits for what was called before, then closes the ring. Descriptors stay open; they are the caller's. */
   close(): Promise<void> {
     this.#closing ??= this.#shutDown();
     return this.#closing;
@@ -238,7 +247,7 @@ export class IoUring {
   }
 
   async #shutDown(): Promise<void> {
-    if (this.#operations > 0) {
+    if (this.#calls.size > 0) {
       await new Promise<void>((resolve) => {
         this.#onIdle = resolve;
       });
@@ -282,9 +291,20 @@ export class IoUring {
     return { kind, descriptor, address: addressOf(buffer) + start, bytes, offset, bufferSlot: slot, keep: buffer };
   }
 
-  async #run(transfer: Transfer, target?: Uint8Array): Promise<number> {
+  /** Does something from its call until it has settled, whatever operations that takes. `call`: what holds its memory. */
+  async #call<T>(call: object, work: () => Promise<T>): Promise<T> {
     this.#checkOpen();
-    const bytes = await this.#continue(transfer, 0);
+    this.#calls.add(call);
+    try {
+      return await work();
+    } finally {
+      this.#calls.delete(call);
+      if (this.#calls.size === 0) this.#onIdle?.();
+    }
+  }
+
+  async #run(transfer: Transfer, target?: Uint8Array): Promise<number> {
+    const bytes = await this.#call(transfer, () => this.#continue(transfer, 0));
     // A small target was read into memory that does not move.
     if (target !== undefined && target !== transfer.keep) target.set(transfer.keep.subarray(0, bytes));
     return bytes;
@@ -326,10 +346,7 @@ export class IoUring {
   #counted(done: (result: number) => void): (result: number) => void {
     if (this.#operations++ === 0) this.#wakeUps.ref();
     return (result) => {
-      if (--this.#operations === 0) {
-        this.#wakeUps.unref();
-        this.#onIdle?.();
-      }
+      if (--this.#operations === 0) this.#wakeUps.unref();
       done(result);
     };
   }

@@ -141,6 +141,19 @@ if (available()) {
     closeSync(readOnly);
   }));
 
+  test('close waits for all steps of what was called', async () => {
+    // A read that meets the end of the file takes two of them.
+    const [short, other] = [newFile(), newFile()];
+    const ring = IoUring.create();
+    await ring.writeAt(short.descriptor, Buffer.from('ten bytes.'), 0);
+    const reads = [ring.readAt(short.descriptor, new Uint8Array(4096), 0), ring.readAt(short.descriptor, Buffer.alloc(100), 5)];
+    const written = ring.writeLinkedFsync(other.descriptor, many, 0);
+    await ring.close();
+    assert.equal(await Promise.all([...reads, written]), [10, 5, many.length]);
+    assert.ok(readFileSync(other.path).equals(many));
+    for (const { descriptor } of [short, other]) closeSync(descriptor);
+  });
+
   test('close waits for what is in flight, then refuses', async () => {
     const ring = IoUring.create();
     const { path, descriptor } = newFile();
