@@ -21,7 +21,8 @@ export function createPool(workerUrl: URL, threads: number): Piscina {
     atomics: 'disabled',
     // Flags for the main script (a loader, --input-type, a debugger port) are not meant for these threads.
     execArgv: [],
-    trackUnmanagedFds: false,
+    // What a thread opens natively belongs to the process, what it opens by node:fs ends with the thread.
+    trackUnmanagedFds: true,
     workerData: start.data,
   });
   // The pool reports a thread's death here too; an event nobody listens to would be thrown.

@@ -71,6 +71,13 @@ export type BarrierPrimitive = 'fdatasync' | 'F_BARRIERFSYNC';
 export interface Files {
   open(path: string, flags: OpenFlags): number;
   close(descriptor: number): void;
+  /**
+   * Gives what is open to the calling thread: it is closed when the thread ends, however that happens, and its lock with it.
+   * Everything else belongs to the process. Answers the descriptor that stands for it now, for {@link closeOwn}; the old one is
+   * closed, also where this fails.
+   */
+  makeOwn(descriptor: number): number;
+  closeOwn(descriptor: number): void;
   status(descriptor: number, path?: string): FileStatus;
   /** Reads into `target` at `offset`; fewer bytes than asked for only at the end of the file. */
   readFully(descriptor: number, target: Uint8Array, offset: number): number;

@@ -1,7 +1,8 @@
 /** Files replaced as a whole: contents, metadata, links, temporary files and who may touch them, the order of the calls. */
-import { chmodSync, chownSync, closeSync, existsSync, linkSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, readSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, closeSync, existsSync, linkSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, readSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { spawnSync } from 'node:child_process';
 import { dirname, join } from 'node:path';
+import { Worker } from 'node:worker_threads';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { IoScheduler, InvalidArgumentError, type ReplaceOptions } from 'tidemark';
@@ -18,6 +19,16 @@ const SLOTS = 4;
 
 async function codeOf(what: Promise<unknown>): Promise<unknown> {
   return what.then(() => 'nothing', (error: unknown) => (error as { code: unknown }).code);
+}
+
+/** Empty where it has gone meanwhile, as the descriptor of the listing itself. */
+function readlink(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
+    throw error;
+  }
 }
 
 const modeOf = (path: string): number => statSync(path).mode & 0o7777;
@@ -197,6 +208,21 @@ for (const filesystem of FILESYSTEMS) {
     assert.is(await codeOf(files.replaceFile(path, 'four')), 'TIDEMARK_EXISTS');
     assert.is(readFileSync(path, 'utf8'), 'three');
   });
+
+  test(`${filesystem.name}: links that lead nowhere, or in circles, are no left-overs`, async () => {
+    const directory = directoryOn(filesystem);
+    const slots = Array.from({ length: SLOTS }, (_, n) => slot('file', n));
+    const path = join(directory, 'file');
+    symlinkSync(slots[0] ?? '', join(directory, slots[0] ?? ''));
+    for (const name of slots.slice(1, -1)) symlinkSync('nowhere', join(directory, name));
+    await files.replaceFile(path, 'one');
+    assert.is(readFileSync(path, 'utf8'), 'one');
+    symlinkSync('nowhere', join(directory, slots.at(-1) ?? ''));
+    assert.is(await codeOf(files.replaceFile(path, 'two', { timeoutMs: 10_000 })), 'TIDEMARK_EXISTS');
+    assert.is(await codeOf(files.copyFile(path, join(directory, 'copy'))), 'nothing');
+    const { removed, kept } = await files.removeLeftovers(directory);
+    assert.equal([removed, [...kept].sort(), readdirSync(directory).sort()], [[], slots, [...slots, 'copy', 'file']]);
+  });
 }
 
 const [filesystem] = FILESYSTEMS;
@@ -242,6 +268,21 @@ if (filesystem !== undefined) {
     assert.is(await replacing.then(() => undefined, (error: unknown) => (error as Error).name), 'AbortError');
     assert.is(readFileSync(path, 'utf8'), 'old');
     assert.equal(readdirSync(directory), ['file']);
+  });
+
+  test('a thread that is ended while it replaces a file leaves nothing that others have to wait for', async () => {
+    const directory = directoryOn(filesystem);
+    const path = join(directory, 'file');
+    await files.replaceFile(path, 'old');
+    for (let n = 0; n <= SLOTS; n++) {
+      const worker = new Worker(new URL('../programs/endless-replacer.js', import.meta.url), { workerData: path });
+      await until('it writes', 20_000, () => existsSync(join(directory, slot('file', 0))));
+      await worker.terminate();
+    }
+    await files.replaceFile(path, 'new', { timeoutMs: 20_000 });
+    assert.equal([readFileSync(path, 'utf8'), readdirSync(directory)], ['new', ['file']]);
+    const open = readdirSync('/proc/self/fd').map((descriptor) => readlink(`/proc/self/fd/${descriptor}`));
+    assert.equal(open.filter((target) => target.includes('.tidemark-')), []);
   });
 
   test('what cannot be preserved is an error, and nothing has changed', async () => {

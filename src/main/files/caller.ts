@@ -106,12 +106,11 @@ export class Caller {
     }));
     const { lanes } = this.#host;
     if (this.#root !== undefined && args.some(isWaiting)) {
-      const after = this.#root.then((directory) => {
-        root = directory;
-      });
-      // Where the call is refused, nobody waits for it.
-      after.catch(() => undefined);
-      return lanes.call(name, { after, make: () => packed(args) }, callOptions, leave) as Promise<ResultOf<Name>>;
+      const make = (directory: unknown): readonly unknown[] => {
+        root = directory as DirectoryHandle;
+        return packed(args);
+      };
+      return lanes.call(name, { after: this.#root, make }, callOptions, leave) as Promise<ResultOf<Name>>;
     }
     let now: readonly unknown[];
     try {

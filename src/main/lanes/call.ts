@@ -28,7 +28,7 @@ export interface CallOptions {
 }
 
 /** Arguments of a call; or how to make them, once something has come about that it has to wait for. */
-export type CallArguments = readonly unknown[] | { readonly after: Promise<unknown>; readonly make: () => readonly unknown[] };
+export type CallArguments = readonly unknown[] | { readonly after: Promise<unknown>; readonly make: (value: unknown) => readonly unknown[] };
 
 const PROGRESS_MS = 100;
 

@@ -80,9 +80,10 @@ class Lane {
 
   #await(call: Call, { after, make }: Exclude<CallArguments, readonly unknown[]>): void {
     this.#coming.add(call);
-    after.then(() => {
+    // In the same turn in which it comes about: whoever ends it does that later.
+    after.then((value) => {
       if (call.settled) return;
-      call.args = make();
+      call.args = make(value);
       this.#coming.delete(call);
       this.#enqueue(call);
     }).catch((error: unknown) => {

@@ -9,8 +9,6 @@ export type RenameMode = 'replace' | 'noReplace' | 'exchange';
  * caller knows which name it gave.
  */
 export interface NameCalls {
-  /** Whether the name leads to something. A link that leads nowhere does not. */
-  exists(at: At): boolean;
   /** Throws `NotSupportedError` where the filesystem or the kernel has `replace` alone. */
   rename(from: At, to: At, mode: RenameMode): void;
   /** A second name for a file. `follow`: where `from` is a link, for what it leads to; else for the link itself. */

@@ -1,7 +1,7 @@
 /** Blocking file calls on Linux. Worker threads only: each of them may wait for the disk. */
-import { existsSync, readSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readSync, readFileSync } from 'node:fs';
 import { assert } from '../errors.js';
-import { EAGAIN, EINTR, EIO, ELOOP, ioError, notAFile } from '../errno.js';
+import { EAGAIN, EINTR, EIO, ELOOP, fromNodeError, ioError, notAFile } from '../errno.js';
 import { lastErrno, native, NativeMemory } from '../ffi.js';
 import type { DirectIo, Files, FileStatus, LockHolder, MemoryPiece, OpenFlags } from '../platform.js';
 import { check, patiently, RETRIES_MAX } from './calls.js';
@@ -22,6 +22,7 @@ const LOCK_UN = 8;
 const c = {
   open: native('open', 'int', ['str', 'int', 'uint32_t']),
   close: native('close', 'int', ['int']),
+  dup3: native('dup3', 'int', ['int', 'int', 'int']),
   pwrite: native('pwrite', 'int64_t', ['int', 'uintptr_t', 'size_t', 'int64_t']),
   fsync: native('fsync', 'int', ['int']),
   fdatasync: native('fdatasync', 'int', ['int']),
@@ -33,6 +34,7 @@ const c = {
   preadView: native('pread', 'int64_t', ['int', 'void *', 'size_t', 'int64_t']),
 };
 
+const O_CLOEXEC = 0o2000000;
 const S_IFREG = 0o100000;
 const S_IFDIR = 0o040000;
 
@@ -44,6 +46,32 @@ function open(path: string, flags: OpenFlags): number {
     const errno = lastErrno();
     if (errno === ELOOP && flags.noFollow === true) throw notAFile(path);
     if (errno !== EINTR || attempt >= RETRIES_MAX) throw ioError(errno, 'open', path);
+  }
+}
+
+/**
+ * Node.js closes what a thread has opened by node:fs when the thread ends (`trackUnmanagedFds` of its Worker), and knows it by
+ * its number. So the file takes the place of one that was opened like that.
+ */
+function makeOwn(descriptor: number): number {
+  try {
+    const own = openSync('/dev/null', 'r');
+    const errno = patiently(() => c.dup3(descriptor, own, O_CLOEXEC));
+    if (errno === 0) return own;
+    closeSync(own);
+    throw ioError(errno, 'dup3');
+  } catch (error) {
+    throw fromNodeError(error);
+  } finally {
+    c.close(descriptor);
+  }
+}
+
+function closeOwn(descriptor: number): void {
+  try {
+    closeSync(descriptor);
+  } catch (error) {
+    throw fromNodeError(error);
   }
 }
 
@@ -198,6 +226,8 @@ export const files: Files = {
   close: (descriptor) => {
     check(c.close(descriptor), 'close');
   },
+  makeOwn,
+  closeOwn,
   status,
   readFully,
   writeFully,

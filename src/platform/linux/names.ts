@@ -1,12 +1,12 @@
-/** Names: rename(2), link(2), symlink(2), readlink(2), unlink(2), rmdir(2), mkdir(2), access(2), relative to a directory. */
+/** Names: rename(2), link(2), symlink(2), readlink(2), unlink(2), rmdir(2), mkdir(2), relative to a directory. */
 import { realpathSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { EEXIST, EINVAL, ENOENT, ENOSYS, ENOTDIR, ENOTEMPTY, ioError } from '../errno.js';
+import { EEXIST, EINVAL, ENOSYS, ENOTEMPTY, ioError } from '../errno.js';
 import { IoError, NotSupportedError } from '../errors.js';
 import { lastErrno, native } from '../ffi.js';
 import type { NameCalls, RenameMode } from '../interface/names.js';
 import type { At } from '../interface/places.js';
-import { check, patiently } from './calls.js';
+import { check } from './calls.js';
 import { files } from './files.js';
 import { AT_FDCWD, AT_REMOVEDIR } from './open-flags.js';
 
@@ -23,10 +23,7 @@ const SYS_RENAMEAT2: Readonly<Record<string, number>> = {
 /** PATH_MAX (linux/limits.h), with its NUL: no link holds more. */
 const TARGET_BYTES_MAX = 4096;
 
-const F_OK = 0;
-
 const c = {
-  faccessat: native('faccessat', 'int', ['int', 'str', 'int', 'int']),
   renameat: native('renameat', 'int', ['int', 'str', 'int', 'str']),
   renameat2: native('syscall', 'long', ['long', 'long', 'str', 'long', 'str', 'long']),
   linkat: native('linkat', 'int', ['int', 'str', 'int', 'str', 'int']),
@@ -35,8 +32,6 @@ const c = {
   unlinkat: native('unlinkat', 'int', ['int', 'str', 'int']),
   mkdirat: native('mkdirat', 'int', ['int', 'str', 'uint32_t']),
 };
-
-const NOTHING_THERE: ReadonlySet<number> = new Set([ENOENT, ENOTDIR]);
 
 const directoryOf = (at: At): number => at.directory ?? AT_FDCWD;
 
@@ -103,14 +98,7 @@ function readlink(at: At): string {
   }
 }
 
-function exists(at: At): boolean {
-  const errno = patiently(() => c.faccessat(directoryOf(at), at.path, F_OK, 0));
-  if (errno !== 0 && !NOTHING_THERE.has(errno)) throw ioError(errno, 'faccessat');
-  return errno === 0;
-}
-
 export const names: NameCalls = {
-  exists,
   rename,
   link: (from, to, { follow }) => {
     check(c.linkat(directoryOf(from), from.path, directoryOf(to), to.path, follow ? AT_SYMLINK_FOLLOW : 0), 'linkat');

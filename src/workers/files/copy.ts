@@ -124,7 +124,7 @@ function replacing<T extends object>(context: OperationContext, to: Place, { ove
       discard(platform, temporary);
       throw error;
     }
-    files.close(temporary.descriptor);
+    files.closeOwn(temporary.descriptor);
     parents.changed(entry);
     return { ...result, sync: durable ? 'fsync' : 'none' };
   });

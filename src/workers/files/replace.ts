@@ -45,7 +45,7 @@ export interface LeftoversRemoved {
   readonly sync: 'fsync' | 'none';
   /** Names that were removed. */
   readonly removed: readonly string[];
-  /** Temporary files that somebody is using, or that this user may not remove. */
+  /** Temporary files that somebody is using, or that this user may not remove, and what has the name of one and is none. */
   readonly kept: readonly string[];
 }
 
@@ -72,11 +72,11 @@ export const replaceOperations = {
       const { parent } = parents.entryOf(inside('.tidemark'));
       for (const name of namesIn(platform, parent).filter(isTemporaryName)) {
         const entry = parents.entryOf(inside(name));
-        if (inFile(entry.path, () => clear(platform, entry.at)) !== 'free') kept.push(name);
-        else {
-          removed.push(name);
-          parents.changed(entry);
-        }
+        const state = inFile(entry.path, () => clear(platform, entry.at));
+        if (state === 'held' || state === 'foreign') kept.push(name);
+        if (state !== 'removed') continue;
+        removed.push(name);
+        parents.changed(entry);
       }
     });
     return { primitive: 'unlinkat', sync: removed.length > 0 ? 'fsync' : 'none', removed, kept };
@@ -275,7 +275,7 @@ export function putInPlace(context: OperationContext, parents: Parents, { target
     platform.names.rename(temporary.at, entry.at, 'replace');
   }));
   parents.changed(entry);
-  platform.files.close(temporary.descriptor);
+  platform.files.closeOwn(temporary.descriptor);
 }
 
 function orDiscard<T>(platform: Platform, temporary: Temporary, work: () => T): T {

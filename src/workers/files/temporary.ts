@@ -18,7 +18,7 @@
  *   name no longer leads there, and lets go.
  * - B opens a left-over, and A removes it and makes the name anew before B locks: the same.
  * - A is killed: the kernel lets go of the lock, for a file that a ring was just syncing when that is over. Before the rename
- *   that makes a left-over; after it nothing is left.
+ *   that makes a left-over; after it nothing is left. The same when only A's thread ends, since its descriptors end with it.
  *
  * Every replacement looks at all slots of its file, so that the next one clears what a killed process left in any of them. Those
  * who find no free slot wait while they hold none themselves: nobody waits for somebody who waits.
@@ -44,6 +44,7 @@ export const TEMPORARY_MODE = 0o600;
 
 /** A file that nobody else touches, until it is renamed or discarded. */
 export interface Temporary {
+  /** Of this thread, for `closeOwn`. */
   readonly descriptor: number;
   readonly at: At & { readonly directory: number };
   /** As it was made. */
@@ -70,9 +71,9 @@ export function takeTemporary(platform: Platform, { parent, name, path }: Entry)
   try {
     for (let slot = 0; slot < SLOTS; slot++) {
       const at = { directory: parent.descriptor, path: slotName(name, slot) };
-      const state = platform.names.exists(at) ? clearOrLeave(platform, at) : 'free';
+      const state = clearOrLeave(platform, at);
       if (state === 'foreign') foreign++;
-      if (state === 'free') taken ??= make(platform, at);
+      if (state === 'none' || state === 'removed') taken ??= make(platform, at);
     }
   } catch (error) {
     if (taken !== undefined) discard(platform, taken);
@@ -83,7 +84,7 @@ export function takeTemporary(platform: Platform, { parent, name, path }: Entry)
 }
 
 /** One that cannot be removed for whatever reason of its own leaves the other slots. */
-function clearOrLeave(platform: Platform, at: Temporary['at']): 'free' | 'held' | 'foreign' {
+function clearOrLeave(platform: Platform, at: Temporary['at']): SlotState {
   try {
     return clear(platform, at);
   } catch (error) {
@@ -93,22 +94,28 @@ function clearOrLeave(platform: Platform, at: Temporary['at']): 'free' | 'held' 
 }
 
 /**
- * Removes a temporary file that nobody has. `held`: somebody has it, or has just made something else of the name. `foreign`: it is
- * none, or it is not for this user to lock or remove.
+ * What was found under a name: `none`, nothing; `removed`, a left-over, which is gone now; `held`, a file that somebody has, or of
+ * which somebody has just made something else; `foreign`, no temporary file, or none that this user may lock or remove.
  */
-export function clear(platform: Platform, at: Temporary['at']): 'free' | 'held' | 'foreign' {
+export type SlotState = 'none' | 'removed' | 'held' | 'foreign';
+
+/** Removes a temporary file that nobody has. */
+export function clear(platform: Platform, at: Temporary['at']): SlotState {
+  const { files, places, metadata, names } = platform;
   try {
-    if (statOf(platform, at)?.kind !== 'file') return platform.names.exists(at) ? 'foreign' : 'free';
-    const descriptor = platform.places.openBeneath(at.directory, at.path, { write: false, noFollow: true });
+    const found = statOf(platform, at);
+    if (found === undefined) return 'none';
+    if (found.kind !== 'file') return 'foreign';
+    const descriptor = files.makeOwn(places.openBeneath(at.directory, at.path, { write: false, noFollow: true }));
     try {
-      if (!platform.files.tryLock(descriptor) || !leadsTo(platform, at, platform.metadata.stat(descriptor).metadata)) return 'held';
-      platform.names.unlink(at);
-      return 'free';
+      if (!files.tryLock(descriptor) || !leadsTo(platform, at, metadata.stat(descriptor).metadata)) return 'held';
+      names.unlink(at);
+      return 'removed';
     } finally {
-      platform.files.close(descriptor);
+      files.closeOwn(descriptor);
     }
   } catch (error) {
-    if (error instanceof IoError && error.errno === ENOENT) return 'free';
+    if (error instanceof IoError && error.errno === ENOENT) return 'none';
     if (error instanceof OperationError || (error instanceof IoError && NOT_OURS.has(error.code))) return 'foreign';
     throw error;
   }
@@ -119,7 +126,7 @@ function make(platform: Platform, at: Temporary['at']): Temporary | undefined {
   const { files } = platform;
   let descriptor: number;
   try {
-    descriptor = platform.places.openBeneath(at.directory, at.path, { write: true, create: true, exclusive: true, noFollow: true, mode: TEMPORARY_MODE });
+    descriptor = files.makeOwn(platform.places.openBeneath(at.directory, at.path, { write: true, create: true, exclusive: true, noFollow: true, mode: TEMPORARY_MODE }));
   } catch (error) {
     if (error instanceof IoError && error.errno === EEXIST) return undefined;
     throw error;
@@ -130,7 +137,7 @@ function make(platform: Platform, at: Temporary['at']): Temporary | undefined {
     mine = files.tryLock(descriptor) && leadsTo(platform, at, metadata);
     return mine ? { descriptor, at, metadata } : undefined;
   } finally {
-    if (!mine) files.close(descriptor);
+    if (!mine) files.closeOwn(descriptor);
   }
 }
 
@@ -141,7 +148,7 @@ export function discard({ files, names }: Platform, { at, descriptor }: Temporar
   } catch (error) {
     if (!(error instanceof IoError)) throw error;
   } finally {
-    files.close(descriptor);
+    files.closeOwn(descriptor);
   }
 }
 
