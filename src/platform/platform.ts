@@ -52,6 +52,8 @@ export interface OpenFlags {
   readonly dsync?: boolean;
   /** A symbolic link is refused. */
   readonly noFollow?: boolean;
+  /** So are those on the way. Only where a path is opened beneath a directory. */
+  readonly noLinks?: boolean;
   readonly directory?: boolean;
   readonly truncate?: boolean;
   /** Writes go to the end, wherever that is by then (`O_APPEND`). */

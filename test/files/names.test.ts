@@ -1,12 +1,13 @@
 /** Names on every filesystem: what each call does, what it refuses, what is synced. */
-import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { IoScheduler, InvalidArgumentError, IoError } from 'tidemark';
 import { noTracing, runProgram, skip } from '../fault/tools.js';
 import { parseTrace, type Call } from '../fault/trace.js';
 import type { FilesTask, FilesReport } from '../programs/files-caller.js';
+import { temporaryDirectory } from '../support.js';
 import { directoryOn, FILESYSTEMS } from './filesystems.js';
 
 const scheduler = new IoScheduler();
@@ -23,6 +24,10 @@ async function refused(what: Promise<unknown>, code: string, path?: string): Pro
     return;
   }
   assert.unreachable(`expected ${code}`);
+}
+
+async function codeOf(what: Promise<unknown>): Promise<unknown> {
+  return what.then(() => 'nothing', (error: unknown) => (error as { code: unknown }).code);
 }
 
 /** Where a filesystem cannot exchange names or keep one free, it would be noticed here: all of these can. */
@@ -221,6 +226,26 @@ else {
     assert.is(existsSync(join(directory, 'x')), true);
   });
 }
+
+test('behind a link, `..` leads where it does for the system', async () => {
+  const directory = temporaryDirectory();
+  const path = (name: string): string => join(directory, name);
+  mkdirSync(path('releases/42'), { recursive: true });
+  symlinkSync('releases/42', path('current'));
+  for (const base of [directory, relative(process.cwd(), directory), `./${relative(process.cwd(), directory)}`]) {
+    const through = `${base}/current/../settings`;
+    await files.replaceFile(through, base);
+    assert.is(readFileSync(through, 'utf8'), base);
+    assert.is(readFileSync(path('releases/settings'), 'utf8'), base);
+    assert.equal(await codeOf(files.unlink(`${base}/missing/../current`)), 'TIDEMARK_NOT_FOUND');
+    await files.makeDirectory(`${base}/current/../a//b/./c/`, { recursive: true });
+    assert.equal((await files.removeDirectory(`${base}/current/../a/b/c/`)).primitive, 'unlinkat');
+    await files.unlink(through);
+    await files.removeDirectory(path('releases/a/b'));
+    await files.removeDirectory(path('releases/a'));
+  }
+  assert.equal([readdirSync(directory).sort(), readdirSync(path('releases'))], [['current', 'releases'], ['42']]);
+});
 
 test.after(() => scheduler.close());
 test.run();

@@ -1,11 +1,12 @@
 /** Scans, finds and counts: exactly what is there, page by page, and an end that is clean however it comes. */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, linkSync, mkdirSync, readdirSync, rmSync, statSync, symlinkSync, truncateSync, unlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, closeSync, existsSync, linkSync, mkdirSync, openSync, readdirSync, rmSync, statSync, symlinkSync, truncateSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { IoScheduler, type ScanEntry, type ScanOptions } from 'tidemark';
 import { noRoot, runProgram, skip } from '../fault/tools.js';
+import { fileOperations, linux } from '../internals.js';
 import type { Walked } from '../programs/walker.js';
 import { temporaryDirectory } from '../support.js';
 import { directoryOn, FILESYSTEMS, type TestFilesystem } from './filesystems.js';
@@ -286,6 +287,26 @@ else test('what may not be read is told, and not looked at where nothing can mat
     const { paths, rejected } = await walk({ what: 'find', globs });
     assert.is(rejected, undefined, String(globs));
     assert.ok(paths.includes('open/name-1'));
+  }
+});
+
+test('a directory on the way that became a link meanwhile is passed over, also where the link stays inside', () => {
+  const path = temporaryDirectory();
+  mkdirSync(join(path, 'real/inner'), { recursive: true });
+  writeFileSync(join(path, 'real/inner/file'), '');
+  symlinkSync('real', join(path, 'swapped'));
+  const root = openSync(path, 'r');
+  const context = { platform: linux, checkAborted: () => undefined, progress: () => undefined, move: () => undefined } as never;
+  const page = (directory: string): unknown => {
+    const { found, failures, pending } = fileOperations.scanPage(context, { path: '.', root }, undefined, { reading: undefined, pending: [{ path: directory, depth: 2, way: [] }] },
+      { recursive: true, followLinks: false, tell: 'entries', globs: undefined });
+    return [found.flatMap(({ entries }) => entries.map(({ name }) => name)), failures, pending];
+  };
+  try {
+    assert.equal(page('real/inner'), [['file'], [], []]);
+    assert.equal(page('swapped/inner'), [[], [], []]);
+  } finally {
+    closeSync(root);
   }
 });
 

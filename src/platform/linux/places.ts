@@ -12,6 +12,7 @@ const SYS_OPENAT2 = 437;
 /** struct open_how (include/uapi/linux/openat2.h): three 64-bit words. */
 const HOW = { flags: 0, mode: 1, resolve: 2, words: 3, bytes: 24 } as const;
 const RESOLVE_NO_MAGICLINKS = 0x02;
+const RESOLVE_NO_SYMLINKS = 0x04;
 const RESOLVE_BENEATH = 0x08;
 
 const c = {
@@ -29,13 +30,13 @@ function openBeneath(root: number, path: string, flags: OpenFlags): number {
   const how = new BigUint64Array(new SharedArrayBuffer(128), 0, HOW.words);
   how[HOW.flags] = BigInt(openBits(flags));
   how[HOW.mode] = BigInt(flags.create === true ? (flags.mode ?? 0o600) : 0);
-  how[HOW.resolve] = BigInt(RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);
+  how[HOW.resolve] = BigInt(RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | (flags.noLinks === true ? RESOLVE_NO_SYMLINKS : 0));
   for (let attempt = 0; ; attempt++) {
     const descriptor = c.openat2(SYS_OPENAT2, root, path, how, HOW.bytes);
     if (descriptor >= 0) return descriptor;
     const errno = lastErrno();
     if (errno === EXDEV) throw outside(path);
-    if (errno === ELOOP && flags.noFollow === true) throw notAFile(path);
+    if (errno === ELOOP && (flags.noFollow === true || flags.noLinks === true)) throw notAFile(path);
     // EPERM: a seccomp profile that is older than the call, or a file that may not be opened so, which then fails below too.
     // The walk allows nothing that openat2 would refuse, so nobody gains by bringing it about.
     if (errno === ENOSYS || errno === EPERM) {

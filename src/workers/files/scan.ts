@@ -212,7 +212,7 @@ function openPieces(platform: Platform, root: number, pieces: readonly string[])
   for (const [index, piece] of pieces.entries()) {
     const before = at;
     try {
-      at = platform.places.openBeneath(at, piece, { write: false, directory: true, noFollow: true, pathOnly: index < pieces.length - 1 });
+      at = platform.places.openBeneath(at, piece, { write: false, directory: true, noFollow: true, noLinks: true, pathOnly: index < pieces.length - 1 });
     } finally {
       if (before !== root) platform.files.close(before);
     }
