@@ -3,7 +3,8 @@ import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from '
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { directory, MIB, run, succeed } from './cli-tools.js';
+import { ended } from '../support.js';
+import { directory, MIB, run, start, succeed } from './cli-tools.js';
 
 let names = 0;
 
@@ -58,6 +59,18 @@ test('replace: what came on stdin, and nothing else beside it', async () => {
   await run(['fs', 'replace', path], 'second\n');
   assert.is(readFileSync(path, 'utf8'), 'second\n');
   assert.equal(readdirSync(directory).filter((name) => name.includes('replaced')), ['replaced']);
+});
+
+test('replace: a signal ends it while it waits for more, and the file stays', async () => {
+  const path = newFile(10);
+  const child = start(['fs', 'replace', path]);
+  const result = ended(child);
+  // More than a pipe holds: it is reading when this is through.
+  await new Promise((resolve) => child.stdin.write(Buffer.alloc(MIB), resolve));
+  child.kill('SIGINT');
+  const { code, stderr } = await result;
+  assert.equal([code, stderr], [1, 'tidemark: interrupted by SIGINT [TIDEMARK_INTERRUPTED]\n']);
+  assert.equal(readFileSync(path), Buffer.alloc(10, 0x61));
 });
 
 test('probe: a table, or all of it as JSON', async () => {

@@ -1,4 +1,6 @@
 /** `tidemark fs`: file operations that people do by hand. */
+import { addAbortSignal } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
 import { Option, type Command } from 'commander';
 import type { Fact } from '../../platform/fact.js';
 import type { BlockDevice } from '../../platform/interface/device.js';
@@ -110,12 +112,10 @@ async function preallocate(file: string, length: number, options: PreallocateOpt
 async function replace(file: string, options: Printing): Promise<void> {
   await withFiles(options, async (files, signal) => {
     if (process.stdin.isTTY) note('reading from the terminal; end with Ctrl-D');
-    const pieces: Buffer[] = [];
-    for await (const piece of process.stdin) {
+    const content = await buffer(addAbortSignal(signal, process.stdin)).catch((error: unknown) => {
       signal.throwIfAborted();
-      pieces.push(piece as Buffer);
-    }
-    const content = Buffer.concat(pieces);
+      throw error;
+    });
     const result = await files.replaceFile(file, content, { signal });
     return { result, text: `${file}: replaced by ${humanBytes(content.length)}, durable\n` };
   });
