@@ -186,6 +186,23 @@ test('btrfs on two devices names both', async () => {
   if (refused !== undefined) skip('btrfs on two devices', refused);
 });
 
+test('xfs with its log on another device names both', async () => {
+  const refused = await onDisks(2, async (base, [disk = '', log = '']) => {
+    const mount = join(base, 'mount');
+    mkdirSync(mount);
+    tell('mkfs.xfs', '-q', '-f', '-l', `logdev=${log},size=64m`, disk);
+    tell('mount', '-t', 'xfs', '-o', `logdev=${log}`, disk, mount);
+    try {
+      const { top, list } = valueOf((await files.probe(mount)).devices);
+      assert.equal([top, list.map(({ path }) => path)], [2, [disk, log]]);
+      await files.nvmeFlush(mount).then(() => assert.unreachable(), (error: unknown) => assert.match((error as Error).message, /lies on 2 devices/));
+    } finally {
+      tell('umount', mount);
+    }
+  });
+  if (refused !== undefined) skip('xfs with its log on another device', refused);
+});
+
 test('a partition lies on its disk; a block device stands for itself', async () => {
   const refused = await onDisks(1, async (_, [loop = '']) => {
     // Without a table: the kernel is told where it begins and how long it is, in sectors of 512 bytes.
@@ -212,7 +229,7 @@ async function onDisks(count: number, use: (base: string, loops: readonly string
     for (let index = 0; index < count; index++) {
       const image = join(base, `image-${index}`);
       writeFileSync(image, '');
-      truncateSync(image, 128 * 1024 * 1024);
+      truncateSync(image, 512 * 1024 * 1024);
       loops.push(tell('losetup', '--find', '--show', '--partscan', image));
     }
     await use(base, loops);

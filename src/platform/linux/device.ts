@@ -98,7 +98,10 @@ function devicesOf(stat: DataView, filesystem: string, mount: Fact<Mount>): Stor
   if (major !== 0) {
     const name = blockDeviceName(number);
     if (name === undefined) return unknown(`/sys/dev/block/${number} cannot be read`);
-    return told({ top: 1, list: stackOf([name]) }, `/sys/dev/block/${number}`);
+    const others = isDevice || !mount.known ? [] : otherDevicesOf(mount.value);
+    if (others.includes(undefined)) return unknown(`the mount has options that name further devices, which cannot be found: ${number} is not the only one`);
+    const names = [name, ...others as string[]];
+    return told({ top: names.length, list: stackOf(names) }, `/sys/dev/block/${number}${names.length > 1 ? ' and the options of the mount' : ''}`);
   }
   // Major 0: the filesystem made the number up, as btrfs does for each subvolume, and all do that lie on no device.
   if (!mount.known) return unknown(`device number ${number} names no device, and of the mount is not known: ${mount.reason}`);
@@ -107,6 +110,13 @@ function devicesOf(stat: DataView, filesystem: string, mount: Fact<Mount>): Stor
   if (name === undefined) return unknown(`no block device: ${filesystem} is mounted from '${source}', and its device number ${number} is anonymous`);
   const names = filesystem === 'btrfs' ? btrfsDevices(name) : [name];
   return told({ top: names.length, list: stackOf(names) }, `source of the mount, ${source}`);
+}
+
+/** xfs(5): where the log and the files of the realtime section lie, if not on the device that was mounted. */
+const OTHER_DEVICE = /^(?:logdev|rtdev)=(.+)$/;
+
+function otherDevicesOf({ options }: Mount): (string | undefined)[] {
+  return options.flatMap((option) => OTHER_DEVICE.exec(option)?.[1] ?? []).map((path) => blockDeviceNameOf(path));
 }
 
 export const device: DeviceCalls = {
