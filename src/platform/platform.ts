@@ -9,6 +9,7 @@ import type { CopyCalls } from './interface/copy.js';
 import type { DeviceCalls } from './interface/device.js';
 import type { DirectoryCalls } from './interface/directories.js';
 import type { HintCalls } from './interface/hints.js';
+import type { MemoryCalls } from './interface/memory.js';
 import type { MetadataCalls } from './interface/metadata.js';
 import type { NameCalls } from './interface/names.js';
 import type { NvmeCalls } from './interface/nvme.js';
@@ -249,6 +250,7 @@ export interface Platform {
   readonly device: DeviceCalls;
   readonly directories: DirectoryCalls;
   readonly hints: HintCalls;
+  readonly memory: MemoryCalls;
   readonly metadata: MetadataCalls;
   readonly names: NameCalls;
   readonly nvme: NvmeCalls;

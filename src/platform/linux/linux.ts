@@ -8,6 +8,7 @@ import { copy } from './copy.js';
 import { device } from './device.js';
 import { directories } from './directories.js';
 import { hints } from './hints.js';
+import { memory } from './memory.js';
 import { metadata } from './metadata.js';
 import { names } from './names.js';
 import { nvme } from './nvme.js';
@@ -35,6 +36,7 @@ export const linux: Platform = {
   device,
   directories,
   hints,
+  memory,
   metadata,
   names,
   nvme,

@@ -7,12 +7,15 @@
 import { EIO, ioError } from '../../platform/errno.js';
 import { IoError } from '../../platform/errors.js';
 import { addressOf, NativeMemory } from '../../platform/ffi.js';
+import { selectPlatform } from '../../platform/select.js';
 import type { TransferPrimitive } from '../../platform/interface/transfer.js';
 import { LOG_BUFFER_ALIGNMENT } from '../protocol/log-buffer.js';
 import type { OperationContext } from './context.js';
 
 /** One call moves no more: between two of them an operation can be stopped, and its thread be ended. */
 export const STEP_BYTES = 1024 * 1024;
+/** From this size on malloc maps memory for itself alone (M_MMAP_THRESHOLD never exceeds it): nobody else gets its pages later. */
+const OWN_MAPPING_BYTES = 32 * 1024 * 1024;
 
 export function alignDown(value: number, alignment: number): number {
   return value - (value % alignment);
@@ -26,6 +29,7 @@ export function alignUp(value: number, alignment: number): number {
 export function newMemory(bytes: number, alignment: number): Uint8Array {
   const { buffer } = Buffer.allocUnsafeSlow(bytes + alignment - 1);
   if (bytes === 0) return new Uint8Array(buffer, 0, 0);
+  if (bytes >= OWN_MAPPING_BYTES) selectPlatform().memory.preferLargePages(new Uint8Array(buffer));
   return new Uint8Array(buffer, misalignment(new Uint8Array(buffer), alignment), bytes);
 }
 
