@@ -9,6 +9,8 @@ export type RenameMode = 'replace' | 'noReplace' | 'exchange';
  * caller knows which name it gave.
  */
 export interface NameCalls {
+  /** False where nothing has the name; a link that leads nowhere has it. The quickest of all questions. */
+  isTaken(at: At): boolean;
   /** Throws `NotSupportedError` where the filesystem or the kernel has `replace` alone. */
   rename(from: At, to: At, mode: RenameMode): void;
   /** A second name for a file. `follow`: where `from` is a link, for what it leads to; else for the link itself. */

@@ -1,14 +1,14 @@
-/** Names: rename(2), link(2), symlink(2), readlink(2), unlink(2), rmdir(2), mkdir(2), relative to a directory. */
+/** Names: rename(2), link(2), symlink(2), readlink(2), unlink(2), rmdir(2), mkdir(2), access(2), relative to a directory. */
 import { realpathSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { EEXIST, EINVAL, ENOSYS, ENOTEMPTY, ioError } from '../errno.js';
+import { EEXIST, EINVAL, ENOENT, ENOSYS, ENOTEMPTY, ioError } from '../errno.js';
 import { IoError, NotSupportedError } from '../errors.js';
 import { lastErrno, native } from '../ffi.js';
 import type { NameCalls, RenameMode } from '../interface/names.js';
 import type { At } from '../interface/places.js';
 import { check } from './calls.js';
 import { files } from './files.js';
-import { AT_FDCWD, AT_REMOVEDIR } from './open-flags.js';
+import { AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW } from './open-flags.js';
 
 const AT_SYMLINK_FOLLOW = 0x400;
 /** Flags of renameat2 (include/uapi/linux/fs.h). */
@@ -23,7 +23,10 @@ const SYS_RENAMEAT2: Readonly<Record<string, number>> = {
 /** PATH_MAX (linux/limits.h), with its NUL: no link holds more. */
 const TARGET_BYTES_MAX = 4096;
 
+const F_OK = 0;
+
 const c = {
+  faccessat: native('faccessat', 'int', ['int', 'str', 'int', 'int']),
   renameat: native('renameat', 'int', ['int', 'str', 'int', 'str']),
   renameat2: native('syscall', 'long', ['long', 'long', 'str', 'long', 'str', 'long']),
   linkat: native('linkat', 'int', ['int', 'str', 'int', 'str', 'int']),
@@ -98,7 +101,13 @@ function readlink(at: At): string {
   }
 }
 
+/** faccessat2(2), Linux 5.8, or what the C library does instead. Where neither can tell, whoever looks closer finds out. */
+function isTaken(at: At): boolean {
+  return c.faccessat(directoryOf(at), at.path, F_OK, AT_SYMLINK_NOFOLLOW) >= 0 || lastErrno() !== ENOENT;
+}
+
 export const names: NameCalls = {
+  isTaken,
   rename,
   link: (from, to, { follow }) => {
     check(c.linkat(directoryOf(from), from.path, directoryOf(to), to.path, follow ? AT_SYMLINK_FOLLOW : 0), 'linkat');

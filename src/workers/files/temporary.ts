@@ -71,7 +71,7 @@ export function takeTemporary(platform: Platform, { parent, name, path }: Entry)
   try {
     for (let slot = 0; slot < SLOTS; slot++) {
       const at = { directory: parent.descriptor, path: slotName(name, slot) };
-      const state = clearOrLeave(platform, at);
+      const state = platform.names.isTaken(at) ? clearOrLeave(platform, at) : 'none';
       if (state === 'foreign') foreign++;
       if (state === 'none' || state === 'removed') taken ??= make(platform, at);
     }
