@@ -1,5 +1,4 @@
 /** The journal: what a program appends to. See docs/architecture.md for the way of a record. */
-import { resolve as resolvePath } from 'node:path';
 import { isMainThread } from 'node:worker_threads';
 import { JournalError, NotSupportedError } from '../platform/errors.js';
 import { alignmentSkip } from '../platform/ffi.js';
@@ -16,6 +15,7 @@ import { JournalFailure } from './journal-failure.js';
 import { ADVICE, journalOptions, type JournalOptions, type ResolvedJournalOptions } from './journal-options.js';
 import type { JournalBackend, JournalStats, OpenReport, SharedJournalHandle, Submission } from './journal-types.js';
 import * as check from './options.js';
+import { plainPath } from './paths.js';
 import type { JournalRecord } from './reader.js';
 import { repairJournal, type RepairOptions } from './repair.js';
 import { defaultScheduler, type WriterSeat } from './scheduler.js';
@@ -65,8 +65,9 @@ export class Journal {
    * an {@link IoError} such as `TIDEMARK_NOT_FOUND` or `TIDEMARK_PERMISSION`.
    */
   static async open(path: string, options: JournalOptions = {}): Promise<Journal> {
-    const absolute = resolvePath(check.path('path', path));
+    check.path('path', path);
     const resolved = journalOptions(options);
+    const absolute = await plainPath(path);
     const scheduler = options.scheduler ?? defaultScheduler();
     await scheduler.backend();
     const control = ControlBlock.create();

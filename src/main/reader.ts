@@ -1,10 +1,10 @@
 /** Reads journals of either layout: needs no lock, writes nothing, uses constant memory but for the record at hand. */
 import { stat } from 'node:fs/promises';
-import { resolve as resolvePath } from 'node:path';
 import { fromNodeError } from '../platform/errno.js';
 import { JournalError, NotSupportedError } from '../platform/errors.js';
 import type { Frame, Tail } from '../workers/protocol/frame-walk.js';
 import * as check from './options.js';
+import { plainPath } from './paths.js';
 import { FILE_TELLS_NOTHING, FileSource } from './reading/file-source.js';
 import { SegmentSource } from './reading/segment-source.js';
 import type { JournalSegment, JournalSource } from './reading/source.js';
@@ -58,7 +58,7 @@ export class JournalReader implements AsyncIterable<JournalRecord> {
     const to = options.to === undefined ? Infinity : check.lsn('to', options.to);
     const durable = check.boolean('durable', options.durable, false);
     // A relative path means what it means now, wherever the process goes later.
-    const source = await openSource(resolvePath(path));
+    const source = await openSource(await plainPath(path));
     if (durable && source.layout === 'file') {
       await source.close();
       throw new NotSupportedError(`reading only what is durable of '${path}'`, FILE_TELLS_NOTHING);

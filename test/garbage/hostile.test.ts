@@ -1,6 +1,6 @@
 /** What somebody else may put in a journal's place, or in its directory: refused by name, nothing changed, nobody waits. */
 import { execFileSync, spawn } from 'node:child_process';
-import { copyFileSync, lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -287,6 +287,19 @@ test('a reader of a relative path stays with its journal wherever the process go
   } finally {
     process.chdir(before);
   }
+});
+
+test('behind a link, `..` leads to the journal that the system finds there', async () => {
+  const directory = newDirectory();
+  mkdirSync(join(directory, 'releases', '42'), { recursive: true });
+  symlinkSync('releases/42', join(directory, 'current'));
+  const path = `${directory}/current/../journal`;
+  await withJournal(path, SEGMENTS, (journal) => journal.append('here'));
+  assert.ok(lstatSync(join(directory, 'releases', 'journal')).isDirectory());
+  assert.not(existsSync(join(directory, 'journal')));
+  assert.is(await readToEnd(path), 1);
+  assert.is(await readToEnd(`${path}/../../current/../journal`), 1);
+  assert.is((await Journal.repair(path, { dryRun: true })).path, join(directory, 'releases', 'journal'));
 });
 
 test('names that are not UTF-8 do not confuse a journal', async () => {

@@ -1,10 +1,10 @@
 /** From a method of `files` to a worker and back: checks what all operations have in common, and keeps handles open meanwhile. */
-import { isAbsolute, resolve as resolvePath, sep } from 'node:path';
 import type { ArgumentsOf, OperationName, ResultOf } from '../../workers/files/operations.js';
 import type { OpenFile, Place } from '../../workers/protocol/operation.js';
 import { LANES, type CallOptions, type LaneName } from '../lanes/call.js';
 import type { Lanes } from '../lanes/lanes.js';
 import * as check from '../options.js';
+import { absolutePath } from '../paths.js';
 import { DirectoryHandle } from './directory-handle.js';
 import { FileHandle } from './file-handle.js';
 import { OpenHandle } from './handle.js';
@@ -125,7 +125,7 @@ export class Caller {
   /** A path argument. Relative ones are made absolute now: the working directory may be another one when the worker gets it. */
   place(argument: string, value: unknown): NamedPlace {
     const path = check.path(argument, value);
-    return this.#root === undefined ? { path: absolute(path), root: undefined } : { path, root: this.#root };
+    return this.#root === undefined ? { path: absolutePath(path), root: undefined } : { path, root: this.#root };
   }
 
   /** A path or an open file. */
@@ -173,12 +173,6 @@ export class Caller {
     check.checkKeys('options', value, [...own, ...OPERATION_OPTIONS]);
     return value;
   }
-}
-
-/** Not made shorter: behind a link, `..` leads elsewhere than the text tells. Where the system itself goes by the text, so does this. */
-function absolute(path: string): string {
-  if (sep === '\\') return resolvePath(path);
-  return isAbsolute(path) ? path : `${process.cwd().replace(/\/$/, '')}/${path}`;
 }
 
 /** A place below the directory of the caller, which may still be being opened. */
