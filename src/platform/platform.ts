@@ -75,11 +75,10 @@ export interface Files {
   open(path: string, flags: OpenFlags): number;
   close(descriptor: number): void;
   /**
-   * Gives what is open to the calling thread: it is closed when the thread ends, however that happens, and its lock with it.
-   * Everything else belongs to the process. Answers the descriptor that stands for it now, for {@link closeOwn}; the old one is
-   * closed, also where this fails.
+   * What `open` opens belongs to the calling thread: it is closed when the thread ends, however that happens, and its lock with
+   * it. Everything else belongs to the process. Answers the descriptor that stands for it from now on, for {@link closeOwn}.
    */
-  makeOwn(descriptor: number): number;
+  openOwn(open: () => number): number;
   closeOwn(descriptor: number): void;
   status(descriptor: number, path?: string): FileStatus;
   /** Reads into `target` at `offset`; fewer bytes than asked for only at the end of the file. */

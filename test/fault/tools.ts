@@ -1,4 +1,6 @@
 /** What the tests of faults share: programs to run, and what the machine must be able to do for a test. */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { closeSync, existsSync, openSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -70,6 +72,18 @@ export function killGroup(child: ChildProcess): void {
   } catch {
     // It has ended.
   }
+}
+
+setFlagsFromString('--expose-gc');
+/** Collects garbage, now. */
+export const collect = runInNewContext('gc') as (options?: { type: 'minor' }) => void;
+
+/** Waits until nothing holds what these refer to: what a WeakRef was made of lives to the end of its turn. */
+export async function collected(references: readonly WeakRef<object>[]): Promise<void> {
+  await until('nothing to be kept', 10_000, () => {
+    collect();
+    return references.every((reference) => reference.deref() === undefined);
+  });
 }
 
 /** Resolves when `condition` holds, rejects after `boundMs`. */

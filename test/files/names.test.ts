@@ -217,6 +217,20 @@ else {
     assert.is(readFileSync(path('moved'), 'utf8'), 'content');
   });
 
+  test('the directory that is synced is the one that holds the name, however the path ends', async () => {
+    const directory = directoryOn(first);
+    mkdirSync(join(directory, 'a/b'), { recursive: true });
+    symlinkSync('a/b', join(directory, 'link'));
+    const cases: readonly (readonly [method: string, path: string, synced: string])[] = [
+      ['syncParentDir', 'a/b', './a'], ['syncParentDir', 'a/b/', './a'], ['syncParentDir', 'a/b/.', './a'], ['syncParentDir', 'a/b/..', '.'],
+      ['syncParentDir', 'link/.', './a'], ['syncParentDir', 'link/..', '.'], ['syncParentDir', 'link', '.'], ['makeDirectory', 'a/b/.', './a'], ['makeDirectory', 'link/..', '.'],
+    ];
+    const { calls, report } = await traced(cases.map(([method, path]) => [method, `${directory}/${path}`, ...(method === 'makeDirectory' ? [{ recursive: true }] : [])]), directory);
+    assert.equal(report.map(({ error }) => error), cases.map(() => undefined));
+    const syncs = calls.map((call) => short(call, directory)).filter((call) => call.startsWith('fsync'));
+    assert.equal(syncs, cases.map(([, , synced]) => `fsync ${synced}`));
+  });
+
   test('a failed sync of the directory rejects, is not tried again, and the change stays', async () => {
     const directory = directoryOn(first);
     const { calls, report } = await traced([['makeDirectory', join(directory, 'x')]], directory, ['fsync:error=EIO:when=1']);

@@ -1,12 +1,12 @@
 /** Files replaced as a whole: contents, metadata, links, temporary files and who may touch them, the order of the calls. */
-import { chmodSync, chownSync, closeSync, existsSync, linkSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, readSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, closeSync, existsSync, linkSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, readSync, statSync, symlinkSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { spawnSync } from 'node:child_process';
 import { dirname, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { IoScheduler, InvalidArgumentError, type ReplaceOptions } from 'tidemark';
-import { noTracing, runProgram, skip, until } from '../fault/tools.js';
+import { collected, noTracing, runProgram, skip, until } from '../fault/tools.js';
 import { parseTrace, type Call } from '../fault/trace.js';
 import { segments } from '../internals.js';
 import type { FilesReport, FilesTask } from '../programs/files-caller.js';
@@ -257,6 +257,26 @@ if (filesystem !== undefined) {
     for (const release of held.filter((_, n) => n !== 2)) release();
   });
 
+  test('calls that time out while every thread waits keep nothing of what they were given', async () => {
+    const directory = directoryOn(filesystem);
+    const held = Array.from({ length: SLOTS }, (_, n) => hold(join(directory, slot('file', n))));
+    const own = new IoScheduler({ fileWorkers: 1 });
+    const waiting = own.files.replaceFile(join(directory, 'file'), '');
+    await until('the only thread waits', 5000, () => own.fileStats().normal.waiting === 0);
+    const references: WeakRef<Uint8Array>[] = [];
+    const timedOut = (): Promise<unknown> => {
+      const data = new Uint8Array(100_000);
+      references.push(new WeakRef(data));
+      return codeOf(own.files.writeAll(join(directory, 'other'), data, { timeoutMs: 1 }));
+    };
+    assert.equal(await Promise.all(Array.from({ length: 20 }, timedOut)), Array.from({ length: 20 }, () => 'TIDEMARK_TIMEOUT'));
+    await collected(references);
+    for (const release of held) release();
+    await waiting;
+    await own.close();
+    assert.equal(readdirSync(directory), ['file']);
+  });
+
   test('a long one is called off before the rename, and leaves nothing', async () => {
     const directory = directoryOn(filesystem);
     const path = join(directory, 'file');
@@ -274,15 +294,34 @@ if (filesystem !== undefined) {
     const directory = directoryOn(filesystem);
     const path = join(directory, 'file');
     await files.replaceFile(path, 'old');
+    const temporary = join(directory, slot('file', 0));
+    let before = 0n;
     for (let n = 0; n <= SLOTS; n++) {
       const worker = new Worker(new URL('../programs/endless-replacer.js', import.meta.url), { workerData: path });
-      await until('it writes', 20_000, () => existsSync(join(directory, slot('file', 0))));
+      const failed = new Promise((_, reject) => worker.once('error', reject));
+      await Promise.race([failed, until('it writes', 20_000, () => {
+        const found = statSync(temporary, { bigint: true, throwIfNoEntry: false });
+        if (found === undefined || found.size === 0n || found.birthtimeNs === before) return false;
+        before = found.birthtimeNs;
+        return true;
+      })]);
       await worker.terminate();
     }
     await files.replaceFile(path, 'new', { timeoutMs: 20_000 });
     assert.equal([readFileSync(path, 'utf8'), readdirSync(directory)], ['new', ['file']]);
     const open = readdirSync('/proc/self/fd').map((descriptor) => readlink(`/proc/self/fd/${descriptor}`));
     assert.equal(open.filter((target) => target.includes('.tidemark-')), []);
+  });
+
+  test('a file that goes while its new content is written is made anew', async () => {
+    const directory = directoryOn(filesystem);
+    const path = join(directory, 'file');
+    writeFileSync(path, 'old', { mode: 0o644 });
+    const replacing = files.replaceFile(path, new Uint8Array(new SharedArrayBuffer(150 * 1024 * 1024)), { mode: 0o640 });
+    await until('it writes', 5000, () => existsSync(join(directory, slot('file', 0))));
+    unlinkSync(path);
+    assert.is((await replacing).bytes, 150 * 1024 * 1024);
+    assert.equal([modeOf(path), statSync(path).size, readdirSync(directory)], [0o640, 150 * 1024 * 1024, ['file']]);
   });
 
   test('what cannot be preserved is an error, and nothing has changed', async () => {

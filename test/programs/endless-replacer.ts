@@ -3,5 +3,5 @@ import { workerData } from 'node:worker_threads';
 import { IoScheduler } from 'tidemark';
 
 const { files } = new IoScheduler();
-const content = new Uint8Array(new SharedArrayBuffer(400 * 1024 * 1024));
+const content = new Uint8Array(new SharedArrayBuffer(64 * 1024 * 1024));
 for (;;) await files.replaceFile(workerData as string, content);

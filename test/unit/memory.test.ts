@@ -1,18 +1,15 @@
 /** Memory that native code is given stays where it is until the call returns, whatever the garbage collector does meanwhile. */
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { collect } from '../fault/tools.js';
 import { ffi, fileOperations, linux } from '../internals.js';
 import { temporaryDirectory } from '../support.js';
 
 const test = suite('memory of native calls');
 const directory = temporaryDirectory();
 
-setFlagsFromString('--expose-gc');
-const collect = runInNewContext('gc') as (options?: { type: 'minor' }) => void;
 /** Often enough that V8 compiles what runs, and then knows better what is used no more. */
 const TIMES = 3000;
 const MIB = 1024 * 1024;

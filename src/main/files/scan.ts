@@ -1,5 +1,5 @@
 /** What lies in a directory and everywhere below it. */
-import { fromWire } from '../../platform/errors.js';
+import { fromWire, OperationError } from '../../platform/errors.js';
 import type { DirectoryEntry } from '../../platform/interface/directories.js';
 import type { ScanCounts, ScanDirectory, ScanHow, ScanPage } from '../../workers/files/scan.js';
 import * as check from '../options.js';
@@ -129,19 +129,16 @@ async function* pages(caller: Caller, place: NamedPlace, how: ScanHow, options: 
   const base = start === undefined ? place : { path: '.', root: start };
   const pending: ScanDirectory[] = [{ path: '', depth: 1, way: [] }];
   let reading: { readonly directory: ScanDirectory; readonly handle: DirectoryHandle } | undefined;
-  /** A page was asked for and not had. */
-  let failed = false;
+  let timedOut = false;
   try {
     while (pending.length > 0 || reading !== undefined) {
       const given: DirectoryHandle | undefined = reading?.handle;
       const work = { reading: reading?.directory, pending: pending.splice(-PAGE_DIRECTORIES) };
-      failed = true;
       const page: ScanPage = await caller.run('scanPage', [base, given, work, how], options, {
         discard: (late) => {
           if (late.reading !== undefined && late.reading.file.descriptor !== given?.file.descriptor) caller.discard(late.reading);
         },
       });
-      failed = false;
       for (const directory of page.pending) pending.push(directory);
       const { reading: left } = page;
       if (left?.file.descriptor !== given?.file.descriptor) {
@@ -151,10 +148,13 @@ async function* pages(caller: Caller, place: NamedPlace, how: ScanHow, options: 
       yield page;
       tellFailures(page, options);
     }
+  } catch (error) {
+    timedOut = error instanceof OperationError && error.code === 'TIDEMARK_TIMEOUT';
+    throw error;
   } finally {
     const closed = Promise.all([reading?.handle.close(), start?.close()]);
     // A page that timed out may still have a thread, and closing waits for it: the caller does not.
-    if (failed) closed.catch(() => undefined);
+    if (timedOut) closed.catch(() => undefined);
     else await closed;
   }
 }

@@ -25,7 +25,6 @@ export interface LaneOptions {
 }
 
 const QUEUE_MAX = 65_536;
-const FORGOTTEN_MIN = 1024;
 
 /** Calls that wait. */
 class Lane {
@@ -33,11 +32,8 @@ class Lane {
   readonly #name: LaneName;
   readonly #queueMax: number;
   readonly #start: (take: () => Call[]) => Promise<void>;
-  /** In order. Those that were settled while they waited are passed over, and forgotten with the next half of the queue. */
-  #queue: Call[] = [];
-  #head = 0;
-  /** Calls in the queue that are not settled. */
-  #queued = 0;
+  /** In order. Whoever is taken or settled leaves it at once, for his arguments and his result go with him. */
+  readonly #queue = new Set<Call>();
   /** Those whose arguments are not there yet. */
   readonly #coming = new Set<Call>();
   /** Waiting calls of the library itself. */
@@ -53,7 +49,7 @@ class Lane {
   }
 
   get waiting(): number {
-    return this.#queued + this.#coming.size;
+    return this.#queue.size + this.#coming.size;
   }
 
   add(name: string, args: CallArguments, options: CallOptions, through: () => void): Promise<unknown> {
@@ -92,28 +88,18 @@ class Lane {
   }
 
   #enqueue(call: Call): void {
-    this.#queued++;
-    this.#queue.push(call);
+    this.#queue.add(call);
     this.#pump();
   }
 
   readonly #left = (call: Call): void => {
     if (call.options.own === true) this.#own--;
-    if (this.#coming.delete(call)) return;
-    this.#queued--;
-    this.#forget();
+    this.#coming.delete(call);
+    this.#queue.delete(call);
   };
 
-  /** Lets go of those that were taken or settled, now and then. */
-  #forget(): void {
-    const gone = this.#queue.length - this.#queued;
-    if (gone < Math.max(this.#queued, FORGOTTEN_MIN)) return;
-    this.#queue = this.#queue.slice(this.#head).filter((call) => !call.settled);
-    this.#head = 0;
-  }
-
   #pump(): void {
-    if (this.#places >= this.concurrency || this.#queued === 0) return;
+    if (this.#places >= this.concurrency || this.#queue.size === 0) return;
     this.#places++;
     void this.#start(() => this.#take()).finally(() => {
       this.#places--;
@@ -125,17 +111,17 @@ class Lane {
   /** The next call, with those behind it that go together with it. */
   #take(): Call[] {
     const taken: Call[] = [];
-    const share = Math.ceil(this.#queued / this.concurrency);
+    const share = Math.ceil(this.#queue.size / this.concurrency);
     let most = 1;
-    for (; this.#head < this.#queue.length && taken.length < most; this.#head++) {
-      const call = this.#queue[this.#head];
-      if (call === undefined || call.settled) continue;
+    for (const call of this.#queue) {
       const { together } = call;
       const [first] = taken;
       if (first === undefined) most = together === undefined ? 1 : Math.min(Math.max(share, together.least), together.most);
       else if (together?.word !== first.together?.word) break;
       taken.push(call);
+      if (taken.length >= most) break;
     }
+    for (const call of taken) this.#queue.delete(call);
     return taken;
   }
 }

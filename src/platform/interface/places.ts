@@ -13,6 +13,8 @@ export interface PlaceCalls {
    * system answers is thrown without a path: `path` may be a name of this library's own.
    */
   openBeneath(root: number, path: string, flags: OpenFlags): number;
+  /** Whether what is open has a path of its own here, see {@link pathOfDescriptor}. */
+  readonly namesDescriptors: () => boolean;
   /** A path that names what is open, for calls that take no descriptor. */
   pathOfDescriptor(descriptor: number): string;
 }

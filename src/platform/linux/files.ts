@@ -51,19 +51,24 @@ function open(path: string, flags: OpenFlags): number {
 
 /**
  * Node.js closes what a thread has opened by node:fs when the thread ends (`trackUnmanagedFds` of its Worker), and knows it by
- * its number. So the file takes the place of one that was opened like that.
+ * its number. So the file takes the place of something that was opened like that.
  */
-function makeOwn(descriptor: number): number {
+function openOwn(open: () => number): number {
+  let own: number;
   try {
-    const own = openSync('/dev/null', 'r');
-    const errno = patiently(() => c.dup3(descriptor, own, O_CLOEXEC));
-    if (errno === 0) return own;
-    closeSync(own);
-    throw ioError(errno, 'dup3');
+    own = openSync('/', 'r');
   } catch (error) {
-    throw fromNodeError(error);
-  } finally {
+    throw fromNodeError(error, '/');
+  }
+  try {
+    const descriptor = open();
+    const errno = patiently(() => c.dup3(descriptor, own, O_CLOEXEC));
     c.close(descriptor);
+    if (errno !== 0) throw ioError(errno, 'dup3');
+    return own;
+  } catch (error) {
+    closeSync(own);
+    throw error;
   }
 }
 
@@ -226,7 +231,7 @@ export const files: Files = {
   close: (descriptor) => {
     check(c.close(descriptor), 'close');
   },
-  makeOwn,
+  openOwn,
   closeOwn,
   status,
   readFully,

@@ -1,4 +1,5 @@
 /** Names in the file tree, and directories that nothing leads out of (openat2(2), Linux 5.6). */
+import { existsSync } from 'node:fs';
 import { EAGAIN, EINTR, ELOOP, ENOSYS, ENOTDIR, EPERM, EXDEV, ioError, notAFile } from '../errno.js';
 import { OperationError } from '../errors.js';
 import { lastErrno, native } from '../ffi.js';
@@ -92,7 +93,10 @@ function outside(path: string): OperationError {
   return new OperationError('TIDEMARK_OUTSIDE_ROOT', `'${path}' leads out of the directory that it has to stay in`, { path });
 }
 
+let proc: boolean | undefined;
+
 export const places: PlaceCalls = {
   openBeneath,
+  namesDescriptors: () => (proc ??= existsSync('/proc/self/fd')),
   pathOfDescriptor: (descriptor) => `/proc/self/fd/${descriptor}`,
 };

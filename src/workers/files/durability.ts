@@ -1,10 +1,9 @@
 /** Syncs. One that failed is never repeated: the second may report success falsely. */
-import { dirname } from 'node:path';
 import { inFile, notAFile } from '../../platform/errno.js';
 import type { BarrierPrimitive, Platform } from '../../platform/platform.js';
 import type { Place, Target } from '../protocol/operation.js';
 import type { OperationContext } from './context.js';
-import { openPlace, split, withOpen } from './places.js';
+import { openPlace, partsOf, withOpen } from './places.js';
 
 /** Uses a file or directory that can be synced. */
 function withSyncable<T>(platform: Platform, target: Target, use: (descriptor: number) => T): T {
@@ -16,7 +15,7 @@ function withSyncable<T>(platform: Platform, target: Target, use: (descriptor: n
 
 /** Makes the entries of the directory durable that holds the name. */
 export function syncParent(platform: Platform, place: Place): void {
-  const path = place.root === undefined ? dirname(place.path) : split(place.path).parent;
+  const path = partsOf(place).parent;
   inFile(path, () => {
     const descriptor = openPlace(platform, { path, root: place.root }, { write: false, directory: true });
     try {

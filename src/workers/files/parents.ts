@@ -1,10 +1,10 @@
 /** The directories in which names are made, moved and removed: open while that happens, and synced once afterwards. */
-import { basename, dirname } from 'node:path';
+import { dirname } from 'node:path';
 import { inFile } from '../../platform/errno.js';
 import type { At } from '../../platform/interface/places.js';
 import type { Platform } from '../../platform/platform.js';
 import type { Place } from '../protocol/operation.js';
-import { openPlace, split } from './places.js';
+import { openPlace, partsOf } from './places.js';
 
 /** An open directory. */
 export interface Parent {
@@ -117,13 +117,7 @@ export function changeNames<T>(platform: Platform, durable: boolean, change: (pa
   }
 }
 
-/** The directory that a name lies in, as a place. */
+/** The directory from which a link that is found there leads on; or that has to be there before the place can. */
 export function parentOf(place: Place): Place {
-  return { path: partsOf(place).parent, root: place.root };
-}
-
-function partsOf(place: Place): { readonly parent: string; readonly name: string } {
-  if (place.root !== undefined) return split(place.path);
-  // The root directory has no name of its own.
-  return { parent: dirname(place.path), name: basename(place.path) || '.' };
+  return { path: place.root === undefined ? dirname(place.path) : partsOf(place).parent, root: place.root };
 }

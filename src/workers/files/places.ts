@@ -2,8 +2,10 @@
  * From a {@link Place} or {@link Target} to what a system call takes. Every operation that takes a path goes through one of
  * these, so that all of them keep to the root that a place may have.
  */
+import { realpathSync } from 'node:fs';
+import { basename, dirname } from 'node:path';
 import { OperationError } from '../../platform/errors.js';
-import { inFile } from '../../platform/errno.js';
+import { fromNodeError, inFile } from '../../platform/errno.js';
 import type { At } from '../../platform/interface/places.js';
 import type { OpenFlags, Platform } from '../../platform/platform.js';
 import { isOpen, type Place, type Target } from '../protocol/operation.js';
@@ -50,8 +52,22 @@ export function atTarget<T>(platform: Platform, place: Place, use: (at: At) => T
   return withOpen(platform, place, PATH_ONLY, (descriptor) => use({ directory: undefined, path: platform.places.pathOfDescriptor(descriptor) }));
 }
 
-/** The directory that a name lies in, and the name. Below a root only. */
-export function split(path: string): { readonly parent: string; readonly name: string } {
+/** The directory that a name lies in, and the name. */
+export function partsOf({ path, root }: Place): { readonly parent: string; readonly name: string } {
+  if (root !== undefined) return split(path);
+  const name = basename(path);
+  if (name !== '.' && name !== '..') return { parent: dirname(path), name: name === '' ? '.' : name };
+  // Neither is a name that something has: which it is, and where, only the system knows.
+  try {
+    const real = realpathSync.native(path);
+    return { parent: dirname(real), name: basename(real) || '.' };
+  } catch (error) {
+    throw fromNodeError(error, path);
+  }
+}
+
+/** The same, below a root. */
+function split(path: string): { readonly parent: string; readonly name: string } {
   const trimmed = path.replace(/\/+$/, '');
   const slash = trimmed.lastIndexOf('/');
   const name = trimmed.slice(slash + 1);

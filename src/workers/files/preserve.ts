@@ -38,35 +38,33 @@ export function copyMetadata(platform: Platform, from: Subject, to: number, part
 }
 
 /** `missing`: what was not copied until now; `listed`: the list was among that which was. */
-function copyMode(platform: Platform, from: Subject, metadata: Metadata, to: number, missing: readonly string[], listed: boolean): string[] {
+function copyMode(platform: Platform, from: Subject, { mode, uid, gid }: Metadata, to: number, missing: readonly string[], listed: boolean): string[] {
   const { accessControl } = platform.attributes;
-  const isMissing = listed ? accessControl !== undefined && missing.includes(accessControl) : copyAccessControl(platform, from, to) === 'refused';
-  // With another owner or group, these would let programs run as somebody who did not ask for it.
-  const { uid, gid } = platform.metadata.stat(to).metadata;
-  const dropped = (uid === metadata.uid ? 0 : SETUID) | (gid === metadata.gid ? 0 : SETGID);
+  const isMissing = accessControl !== undefined && (listed ? missing.includes(accessControl) : !copyAccessControl(platform, accessControl, from, to));
+  const notKept = isMissing && !listed ? [accessControl] : [];
   // Where there is a list, the bits of the group are the most that anybody in it may; without it they would be the group's.
-  platform.metadata.chmod(to, metadata.mode & ~dropped & ~(isMissing ? GROUP : 0));
+  const wanted = mode & ~(isMissing ? GROUP : 0);
+  const target = platform.metadata.stat(to).metadata;
+  if ((mode & (SETUID | SETGID)) === 0) {
+    if (target.mode !== wanted) platform.metadata.chmod(to, wanted);
+    return notKept;
+  }
+  // With another owner or group, these would let programs run as somebody who did not ask for it.
+  platform.metadata.chmod(to, wanted & ~(target.uid === uid ? 0 : SETUID) & ~(target.gid === gid ? 0 : SETGID));
   // The system itself drops setgid for a group that the process is not in, and tells nobody.
-  const lost = metadata.mode & ~platform.metadata.stat(to).metadata.mode;
-  return [
-    ...(isMissing && !listed && accessControl !== undefined ? [accessControl] : []),
-    ...((lost & SETUID) === 0 ? [] : ['setuid']),
-    ...((lost & SETGID) === 0 ? [] : ['setgid']),
-  ];
+  const lost = mode & ~platform.metadata.stat(to).metadata.mode;
+  return [...notKept, ...((lost & SETUID) === 0 ? [] : ['setuid']), ...((lost & SETGID) === 0 ? [] : ['setgid'])];
 }
 
 /**
  * Gives a file the access control list of another one, or takes away what it inherited from its directory where the other has
- * none. The mode has to be set afterwards, but where there is no list at all (`none`).
+ * none. False where that is refused. The mode has to be set afterwards.
  */
-export function copyAccessControl({ attributes }: Platform, from: Subject, to: number): 'none' | 'copied' | 'refused' {
-  const { accessControl } = attributes;
-  if (accessControl === undefined) return 'none';
-  const list = listOf(attributes, from, accessControl);
-  if (list !== undefined) return permitted(() => attributes.set(to, accessControl, list, 'set')) ? 'copied' : 'refused';
-  if (listOf(attributes, to, accessControl) === undefined) return 'none';
-  attributes.remove(to, accessControl);
-  return 'copied';
+function copyAccessControl({ attributes }: Platform, name: string, from: Subject, to: number): boolean {
+  const list = listOf(attributes, from, name);
+  if (list !== undefined) return permitted(() => attributes.set(to, name, list, 'set'));
+  if (listOf(attributes, to, name) !== undefined) attributes.remove(to, name);
+  return true;
 }
 
 function listOf(attributes: Platform['attributes'], subject: Subject, name: string): Uint8Array | undefined {

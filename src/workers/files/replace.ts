@@ -9,14 +9,15 @@ import { readdirSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
 import { EISDIR, ELOOP, ENOENT, EPERM, fromNodeError, inFile, ioError, notAFile } from '../../platform/errno.js';
 import { IoError, toWire } from '../../platform/errors.js';
-import type { Metadata } from '../../platform/interface/metadata.js';
+import type { Metadata, Subject } from '../../platform/interface/metadata.js';
 import type { Platform } from '../../platform/platform.js';
 import { valueOf, type Outcome } from '../protocol/messages.js';
 import type { Place } from '../protocol/operation.js';
 import type { OperationContext } from './context.js';
 import { changeNames, parentOf, Parents, type Entry } from './parents.js';
+import { requireFile } from './pieces.js';
 import { openPlace } from './places.js';
-import { copyAccessControl, copyMetadata, type CopiedParts } from './preserve.js';
+import { copyMetadata, type CopiedParts } from './preserve.js';
 import { syncTogether, type FileSync } from './sync-together.js';
 import { clear, discard, isTemporaryName, statOf, takeTemporary, type Temporary } from './temporary.js';
 
@@ -55,7 +56,6 @@ const LINKS_MAX = 40;
 const PIECE_BYTES = 4 * 1024 * 1024;
 /** Synced in between, for the same reason: a sync takes as long as there is to write. */
 const SYNC_BYTES = 64 * 1024 * 1024;
-const SET_BITS = 0o7000;
 const WAIT_MS = 1;
 
 export const replaceOperations = {
@@ -300,28 +300,43 @@ export function writeContent(context: OperationContext, descriptor: number, data
 }
 
 function setMetadata(platform: Platform, { entry, existing }: ReplaceTarget, { descriptor, metadata: made }: Temporary, { preserve, mode }: ReplaceSettings): void {
-  const { metadata, places, files } = platform;
   const inherits = preserve.mode || preserve.owner || preserve.times || preserve.xattrs;
-  if (existing === undefined || !inherits) {
-    if (mode !== made.mode) metadata.chmod(descriptor, mode);
+  const from = existing !== undefined && inherits ? openExisting(platform, entry) : undefined;
+  if (from === undefined) {
+    if (mode !== made.mode) platform.metadata.chmod(descriptor, mode);
     return;
   }
-  const modeAlone = !preserve.owner && !preserve.times && !preserve.xattrs;
-  if (modeAlone && (existing.mode & SET_BITS) === 0) {
-    const list = copyAccessControl(platform, { ...entry.at, followLink: false }, descriptor);
-    if (list === 'refused') throw notPermitted(entry, ['the access control list']);
-    if (list === 'copied' || existing.mode !== made.mode) metadata.chmod(descriptor, existing.mode);
-    return;
-  }
-  // One and the same file, whoever replaces it meanwhile; it need not be readable.
-  const from = places.openBeneath(entry.parent.descriptor, entry.name, { write: false, noFollow: true, pathOnly: true });
   try {
-    const missing = copyMetadata(platform, { directory: undefined, path: places.pathOfDescriptor(from), followLink: true }, descriptor, preserve);
+    const missing = copyMetadata(platform, from.subject, descriptor, preserve);
     if (missing.length > 0) throw notPermitted(entry, missing);
   } finally {
-    files.close(from);
+    platform.files.close(from.descriptor);
   }
-  if (!preserve.mode) metadata.chmod(descriptor, mode);
+  if (!preserve.mode) platform.metadata.chmod(descriptor, mode);
+}
+
+/**
+ * One and the same file for all that is asked of it, whoever replaces it meanwhile. It need not be readable, where what is open
+ * has a path. Undefined when it has gone since it was found: then the new one is a new one.
+ */
+function openExisting(platform: Platform, { parent, name, path }: Entry): { readonly descriptor: number; readonly subject: Subject } | undefined {
+  const { places, files } = platform;
+  const byPath = places.namesDescriptors();
+  let descriptor: number;
+  try {
+    descriptor = places.openBeneath(parent.descriptor, name, { write: false, noFollow: true, pathOnly: byPath });
+  } catch (error) {
+    if (error instanceof IoError && error.errno === ENOENT) return undefined;
+    throw error;
+  }
+  try {
+    // A link that has just taken its place can be opened like that too.
+    requireFile(platform, descriptor, path);
+  } catch (error) {
+    files.close(descriptor);
+    throw error;
+  }
+  return { descriptor, subject: byPath ? { directory: undefined, path: places.pathOfDescriptor(descriptor), followLink: true } : descriptor };
 }
 
 function notPermitted({ path }: Entry, missing: readonly string[]): IoError {

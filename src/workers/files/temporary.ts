@@ -106,7 +106,7 @@ export function clear(platform: Platform, at: Temporary['at']): SlotState {
     const found = statOf(platform, at);
     if (found === undefined) return 'none';
     if (found.kind !== 'file') return 'foreign';
-    const descriptor = files.makeOwn(places.openBeneath(at.directory, at.path, { write: false, noFollow: true }));
+    const descriptor = files.openOwn(() => places.openBeneath(at.directory, at.path, { write: false, noFollow: true }));
     try {
       if (!files.tryLock(descriptor) || !leadsTo(platform, at, metadata.stat(descriptor).metadata)) return 'held';
       names.unlink(at);
@@ -123,10 +123,10 @@ export function clear(platform: Platform, at: Temporary['at']): SlotState {
 
 /** Undefined when somebody else was faster. */
 function make(platform: Platform, at: Temporary['at']): Temporary | undefined {
-  const { files } = platform;
+  const { files, places } = platform;
   let descriptor: number;
   try {
-    descriptor = files.makeOwn(platform.places.openBeneath(at.directory, at.path, { write: true, create: true, exclusive: true, noFollow: true, mode: TEMPORARY_MODE }));
+    descriptor = files.openOwn(() => places.openBeneath(at.directory, at.path, { write: true, create: true, exclusive: true, noFollow: true, mode: TEMPORARY_MODE }));
   } catch (error) {
     if (error instanceof IoError && error.errno === EEXIST) return undefined;
     throw error;

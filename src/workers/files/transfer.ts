@@ -94,7 +94,7 @@ function readWithin({ platform: { files } }: OperationContext, moving: Moving, o
     pieces.push(piece);
     bytes += piece.length;
   }
-  return gathered(pieces, bytes);
+  return pieces.length === 1 ? first : gathered(pieces, bytes);
 }
 
 function readRange(context: OperationContext, target: Target, offset: number, length: number, direct: boolean, into: Uint8Array | undefined, allocate = newMemory): ReadAnswer {
