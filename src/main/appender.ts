@@ -7,7 +7,7 @@ import { assert, InvalidArgumentError, JournalError } from '../platform/errors.j
 import type { Threads } from '../platform/platform.js';
 import { frameBytes, CHECKSUM_BYTES, HEADER_BYTES } from '../workers/protocol/frame.js';
 import type { ControlBlock } from '../workers/protocol/control-block.js';
-import { type LogBuffer, Producer, recordLength, type RecordBytes } from '../workers/protocol/log-buffer.js';
+import { DETACHED, isDetached, type LogBuffer, Producer, recordLength, type RecordBytes } from '../workers/protocol/log-buffer.js';
 import { DurableWaiters, type Watermark } from './durable-waiters.js';
 
 /** `buffered`: in shared memory. `written`: handed to the kernel. `durable`: on stable storage. */
@@ -91,7 +91,9 @@ export class Appender {
   }
 
   /** All records in one range without a gap; answers the LSN after the last. */
-  appendBatch(records: readonly RecordBytes[], level: AckLevel): Promise<number> {
+  appendBatch(given: readonly RecordBytes[], level: AckLevel): Promise<number> {
+    // An array may have holes, and its owner may change it: neither must be seen twice.
+    const records = Array.from(given);
     const lengths = records.map((record) => this.#check(record));
     const totalBytes = lengths.reduce((sum, length) => sum + frameBytes(length), 0);
     if (totalBytes > this.#log.rangeBytesMax) {
@@ -139,6 +141,8 @@ export class Appender {
       throw new InvalidArgumentError(`Expected \`record\` to be a Uint8Array or a string, got ${typeof record}`);
     }
     const recordBytes = recordLength(record);
+    // From the reservation on nothing may fail.
+    if (recordBytes === 0 && isDetached(record)) throw new InvalidArgumentError(DETACHED);
     if (recordBytes > this.#log.recordBytesMax) {
       throw tooLarge(`a record of this journal has at most ${this.#log.recordBytesMax} bytes, got ${recordBytes}`, this.#options.path);
     }

@@ -101,6 +101,7 @@ export class DedicatedWorker {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    for (const reject of this.#waiting) reject(new JournalError('TIDEMARK_CLOSED', 'the scheduler is closed'));
     this.#remote[releaseProxy]();
     this.#port.close();
     await destroyPool(this.#pool);

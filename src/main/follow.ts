@@ -36,6 +36,7 @@ export class Followers {
   readonly #slot: number;
   readonly #moved: () => void;
   readonly #positions = new Map<object, number>();
+  #retired = false;
 
   constructor(control: ControlBlock, slot: number, moved: () => void) {
     this.#control = control;
@@ -58,7 +59,15 @@ export class Followers {
     };
   }
 
+  /** The thread gives its slot back: it may be another's from now on. */
+  retire(): void {
+    this.#positions.clear();
+    this.#tell();
+    this.#retired = true;
+  }
+
   #tell(): void {
+    if (this.#retired) return;
     this.#control.setFollower(this.#slot, this.#positions.size === 0 ? undefined : Math.min(...this.#positions.values()));
     this.#moved();
   }

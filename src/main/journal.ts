@@ -18,7 +18,7 @@ import * as check from './options.js';
 import { plainPath } from './paths.js';
 import type { JournalRecord } from './reader.js';
 import { repairJournal, type RepairOptions } from './repair.js';
-import { defaultScheduler, type WriterSeat } from './scheduler.js';
+import { defaultScheduler, type IoScheduler, type WriterSeat } from './scheduler.js';
 import { openStorage, type JournalStorage, type Layout, type TrimOptions } from './storage.js';
 
 /** What the thread that opened the journal has and attached threads have not. */
@@ -67,8 +67,12 @@ export class Journal {
   static async open(path: string, options: JournalOptions = {}): Promise<Journal> {
     check.path('path', path);
     const resolved = journalOptions(options);
-    const absolute = await plainPath(path);
     const scheduler = options.scheduler ?? defaultScheduler();
+    return scheduler.opening(() => Journal.#open(path, resolved, scheduler));
+  }
+
+  static async #open(path: string, resolved: ResolvedJournalOptions, scheduler: IoScheduler): Promise<Journal> {
+    const absolute = await plainPath(path);
     await scheduler.backend();
     const control = ControlBlock.create();
     const storage = await openStorage({ scheduler, path: absolute, options: resolved, control, log: createLogBuffer(resolved.logBufferBytes) });
@@ -373,13 +377,15 @@ export class Journal {
   }
 
   async #detach(): Promise<void> {
-    await this.#drained(() => this.#appender.queuedRecords === 0 && this.#appender.waiters.pending === 0);
+    const { waiters } = this.#appender;
+    await this.#drained(() => this.#appender.queuedRecords === 0 && waiters.pending === 0 && waiters.heldThrough <= this.durableLsn);
     this.#end();
   }
 
   #end(): void {
     this.#ended = true;
     this.#exitDrain.end();
+    this.#followers.retire();
     this.#control.freeSlotIfIdle(this.#slot);
     this.#appender.waiters.dispose();
   }

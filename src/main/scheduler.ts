@@ -87,6 +87,8 @@ export class IoScheduler {
   #files: Files | undefined;
   /** Open files that their users have not closed. */
   readonly #handles = new Set<OpenHandle>();
+  /** Journals that are being opened: they are nobody's yet. */
+  readonly #opening = new Set<Promise<unknown>>();
   #closing: Promise<void> | undefined;
 
   constructor(options: IoSchedulerOptions = {}) {
@@ -128,6 +130,18 @@ export class IoScheduler {
     return this.#lanes.call(task.role, [task], { lane: 'urgent', own: true }) as Promise<T>;
   }
 
+  /** Opens a journal, for which {@link close} waits. */
+  async opening<T>(open: () => Promise<T>): Promise<T> {
+    this.#checkOpen();
+    const opened = open();
+    this.#opening.add(opened);
+    try {
+      return await opened;
+    } finally {
+      this.#opening.delete(opened);
+    }
+  }
+
   /** Gives a journal its place on the writer thread with the fewest of them. `helped`: other threads write for it too. */
   async takeSeat(tenant: Tenant, helped: boolean): Promise<WriterSeat> {
     const backend = await this.backend();
@@ -153,6 +167,7 @@ export class IoScheduler {
   }
 
   async #shutDown(): Promise<void> {
+    await Promise.allSettled(this.#opening);
     await Promise.allSettled(this.#writers.flatMap(({ tenants }) => [...tenants].map((tenant) => tenant.close())));
     // What is being opened is a handle by then.
     await this.#lanes.idle();

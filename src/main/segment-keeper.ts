@@ -228,9 +228,12 @@ export class SegmentKeeper {
     this.#poison(error);
   }
 
-  /** The directory could not be synced: which names are durable is unknown, and no later sync would tell. */
+  /**
+   * The directory could not be synced: which names are durable is unknown, and no later sync would tell. Or it was moved away. To
+   * look whether it was, before anything is changed, may fail as well (`statx`), which says nothing.
+   */
   #isOfNames(error: unknown): boolean {
-    return error instanceof IoError && error.path === this.#making.directory;
+    return error instanceof IoError && error.path === this.#making.directory && error.syscall !== 'statx';
   }
 
   #poison(error: unknown): void {

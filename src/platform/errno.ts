@@ -13,7 +13,7 @@ for (const [name, number] of Object.entries(constants.errno)) {
 }
 
 export const {
-  EACCES, EAGAIN, EBUSY, ECANCELED, EDQUOT, EEXIST, EFBIG, EINTR, EINVAL, EIO, EISDIR, ELOOP, ENODATA, ENODEV, ENOENT, ENOMEM, ENOSPC, ENOSYS, ENOTDIR, ENOTEMPTY, ENOTTY, ENXIO, EOPNOTSUPP, EPERM, ETIME, EXDEV,
+  EACCES, EAGAIN, EBUSY, ECANCELED, EDQUOT, EEXIST, EFBIG, EINTR, EINVAL, EIO, EISDIR, ELOOP, ENODATA, ENODEV, ENOENT, ENOMEM, ENOSPC, ENOSYS, ENOTDIR, ENOTEMPTY, ENOTTY, ENXIO, EOPNOTSUPP, EPERM, ESRCH, ETIME, EXDEV,
 } = constants.errno;
 
 interface Meaning {
@@ -22,7 +22,7 @@ interface Meaning {
 }
 
 const MEANINGS: Readonly<Record<string, Meaning>> = {
-  ENOENT: { code: 'TIDEMARK_NOT_FOUND', explanation: 'no such file or directory; its parent directory must exist' },
+  ENOENT: { code: 'TIDEMARK_NOT_FOUND', explanation: 'no such file or directory, or none on the way there' },
   ENOTDIR: { code: 'TIDEMARK_NOT_FOUND', explanation: 'a part of the path is not a directory' },
   EACCES: { code: 'TIDEMARK_PERMISSION', explanation: 'permission denied' },
   EPERM: { code: 'TIDEMARK_PERMISSION', explanation: 'operation not permitted' },

@@ -7,7 +7,7 @@
  */
 import PQueue from 'p-queue';
 import type { Piscina } from 'piscina';
-import { OperationError } from '../../platform/errors.js';
+import { JournalError, OperationError } from '../../platform/errors.js';
 import type { Outcome } from '../../workers/protocol/messages.js';
 import type { OperationsTask } from '../../workers/protocol/operation.js';
 import { checkKeys, integer } from '../options.js';
@@ -137,6 +137,7 @@ export class Lanes {
   #pool: Piscina | undefined;
   /** Calls with which a thread may have something to do. */
   #unfinished = 0;
+  #closed = false;
   #onFinished: (() => void)[] = [];
 
   constructor(workerUrl: URL, threads: number, options: Readonly<Partial<Record<LaneName, LaneOptions>>>) {
@@ -157,6 +158,10 @@ export class Lanes {
       if (this.#unfinished === 0) for (const tell of this.#onFinished.splice(0)) tell();
     };
     const { signal } = options;
+    if (this.#closed) {
+      end();
+      return Promise.reject(new JournalError('TIDEMARK_CLOSED', 'the scheduler is closed'));
+    }
     if (signal?.aborted !== true) return this.#lanes[options.lane].add(name, args, options, end);
     end();
     // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- whatever the caller aborted with
@@ -177,6 +182,7 @@ export class Lanes {
   /** Waits for what was called, and ends the threads. */
   async close(): Promise<void> {
     await this.idle();
+    this.#closed = true;
     if (this.#pool !== undefined) await (await import('../worker-pool.js')).destroyPool(this.#pool);
   }
 
@@ -189,11 +195,16 @@ export class Lanes {
   async #run(lane: LaneName, take: () => Call[]): Promise<void> {
     // Whoever was just answered may call again in this turn: that goes along.
     await new Promise(setImmediate);
-    const calls = take();
-    if (calls.length === 0) return;
+    const taken = take();
+    if (taken.length === 0) return;
+    let calls = taken;
     this.#working[lane]++;
     try {
-      const outcomes = await this.#inPool(calls);
+      const luggage = new Luggage(taken);
+      const packed = new Map(taken.flatMap((call) => pack(luggage, call)));
+      calls = [...packed.keys()];
+      if (calls.length === 0) return;
+      const outcomes = await this.#inPool([...packed.values()], luggage, calls);
       for (const [index, call] of calls.entries()) {
         if (call.finish(outcomes[index] as Outcome<unknown>)) this.#lanes[lane].addAgain(call);
       }
@@ -204,18 +215,24 @@ export class Lanes {
     }
   }
 
-  async #inPool(calls: readonly Call[]): Promise<Outcome<unknown>[]> {
-    const luggage = new Luggage(calls);
-    const task: OperationsTask = {
-      role: 'operations',
-      calls: calls.map((call) => ({ name: call.name, args: call.args.map((value) => luggage.pack(value)), control: call.control?.buffer })),
-    };
+  async #inPool(packed: OperationsTask['calls'], luggage: Luggage, calls: readonly Call[]): Promise<Outcome<unknown>[]> {
+    const task: OperationsTask = { role: 'operations', calls: packed };
     for (const call of calls) call.run();
     const { createPool, runTask } = await import('../worker-pool.js');
     const pool = (this.#pool ??= createPool(this.#workerUrl, this.#threads));
     return runTask<Outcome<unknown>[]>(pool, task, luggage.transfer, () => {
       this.#pool = undefined;
     });
+  }
+}
+
+/** A call as it travels. One that cannot is told so, and leaves the others alone. */
+function pack(luggage: Luggage, call: Call): [Call, OperationsTask['calls'][number]][] {
+  try {
+    return [[call, { name: call.name, args: call.args.map((value) => luggage.pack(value)), control: call.control?.buffer }]];
+  } catch (error) {
+    call.lose(error);
+    return [];
   }
 }
 

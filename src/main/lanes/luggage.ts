@@ -1,4 +1,6 @@
 /** The bytes of a task's calls, as they travel to a worker. */
+import { InvalidArgumentError } from '../../platform/errors.js';
+import { DETACHED, isDetached } from '../../workers/protocol/log-buffer.js';
 import type { Call } from './call.js';
 
 /** Bytes as they travel: those in shared memory as they are, the others of a task in one copy that moves. */
@@ -17,6 +19,7 @@ export class Luggage {
 
   pack(value: unknown): unknown {
     if (isListOfBytes(value)) return value.map((item) => this.pack(item));
+    if (isDetached(value)) throw new InvalidArgumentError(DETACHED);
     if (!isCopied(value)) return value;
     const at = this.#packed;
     this.#packed += value.byteLength;

@@ -8,7 +8,10 @@ import type { SegmentDirectory } from './segment-directory.js';
 export class Scout {
   readonly cursor: SegmentCursor;
   readonly #directory: SegmentDirectory;
+  /** The segment whose footer was looked for last. */
   #footerBase: number | undefined;
+  /** Where the scout was when a footer let it pass over the rest of a body. */
+  #skippedFrom: number | undefined;
 
   constructor(directory: SegmentDirectory, position: number) {
     this.#directory = directory;
@@ -23,9 +26,26 @@ export class Scout {
     while (this.#directory.provenLsn <= lsn) {
       if (await this.#takeFooter()) continue;
       const step = await this.cursor.next();
-      if (step.kind === 'invalid' || step.kind === 'missing') return step;
+      if (step.kind === 'frame') this.#skippedFrom = undefined;
+      else if (step.kind !== 'limit' && !this.#goBack()) return step;
     }
     return undefined;
+  }
+
+  /**
+   * Nothing lies behind the footer. It may be one that a crash left behind a hole: then recovery goes on in that body. So it is
+   * read after all, from where the footer itself proves no more.
+   */
+  #goBack(): boolean {
+    const from = this.#skippedFrom;
+    this.#skippedFrom = undefined;
+    if (from === undefined) return false;
+    const { geometry } = this.#directory.format;
+    const base = geometry.baseOf(from);
+    const { provenLsn } = this.#directory;
+    this.cursor.seek(geometry.baseOf(provenLsn) === base ? Math.max(from, provenLsn) : from);
+    this.#footerBase = base;
+    return true;
   }
 
   /** A segment that is full need not be read: no mark in it proves more than its footer. */
@@ -37,6 +57,7 @@ export class Scout {
     const footer = await footerOf(this.#directory, base);
     if (footer === undefined) return false;
     this.#directory.noteMark(footer);
+    this.#skippedFrom = this.cursor.position;
     this.cursor.seek(geometry.nextBody(base));
     return true;
   }

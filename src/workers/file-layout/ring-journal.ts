@@ -81,7 +81,7 @@ export class RingJournal {
     if (this.#space.passed(batch.end)) this.#side.control.count('batchesBeyondPrepared');
     // A single write carries its sync behind it in one chain; several writes are all awaited first.
     const linked = !this.#side.file.dsyncWrites && extents.length === 1;
-    this.#queue.enqueue(extents.length + 1, (ring) => {
+    this.#enqueue(extents.length + 1, (ring) => {
       for (const extent of extents) this.#write(ring, batch, extent, linked, 0);
       if (linked) this.#sync(ring, batch);
     });
@@ -101,6 +101,7 @@ export class RingJournal {
   }
 
   #wrote(batch: Batch, extent: Extent, linked: boolean, retries: number, result: number): void {
+    if (this.#side.poisoned) return;
     const idle = result === 0 || result === -EAGAIN || result === -EINTR;
     if ((result < 0 && !idle) || (idle && retries === RETRIES_MAX)) {
       this.#side.poison(result === 0 ? EIO : -result, 'write');
@@ -111,7 +112,7 @@ export class RingJournal {
     if (bytes < extent.bytes) {
       // The short write broke the link, if there was one: its sync comes back cancelled and is made again.
       const rest = after(extent, bytes);
-      this.#queue.enqueue(2, (ring) => {
+      this.#enqueue(2, (ring) => {
         this.#write(ring, batch, rest, linked, idle ? retries + 1 : 0);
         if (linked) this.#sync(ring, batch);
       });
@@ -126,7 +127,7 @@ export class RingJournal {
     }
     this.#side.written(batch);
     if (!linked) {
-      this.#queue.enqueue(1, (ring) => {
+      this.#enqueue(1, (ring) => {
         this.#sync(ring, batch);
       });
     }
@@ -134,7 +135,7 @@ export class RingJournal {
 
   #sync(ring: Ring, batch: Batch): void {
     const done = this.#operation((result) => {
-      if (result === -ECANCELED) return;
+      if (result === -ECANCELED || this.#side.poisoned) return;
       // Never retried: a second sync may report success for pages that the first one dropped.
       if (result < 0) {
         this.#side.poison(-result, 'fdatasync');
@@ -217,6 +218,15 @@ export class RingJournal {
   }
 
   // ---- operations in flight --------------------------------------------------------------------------------------
+
+  /** Counts what waits for room in the ring too: until it is queued, the journal's descriptor must stay. A poisoned journal writes nothing more. */
+  #enqueue(count: number, queue: (ring: Ring) => void): void {
+    const queued = this.#operation(() => undefined);
+    this.#queue.enqueue(count, (ring) => {
+      if (!this.#side.poisoned) queue(ring);
+      queued(0);
+    });
+  }
 
   /** Counts an operation until it is complete; a failed assertion poisons this journal, not the thread. */
   #operation(done: (result: number) => void): (result: number) => void {

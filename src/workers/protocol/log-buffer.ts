@@ -137,6 +137,18 @@ export class LogBuffer {
   }
 }
 
+/** Whether these bytes are gone: their buffer was transferred to another thread. */
+export function isDetached(bytes: unknown): boolean {
+  if (!(bytes instanceof Uint8Array) || bytes.buffer.byteLength > 0) return false;
+  try {
+    return new Uint8Array(bytes.buffer).length > 0;
+  } catch {
+    return true;
+  }
+}
+
+export const DETACHED = 'Expected bytes, got a Uint8Array whose buffer was transferred: nothing is left of it here';
+
 export function recordLength(record: RecordBytes): number {
   return typeof record === 'string' ? Buffer.byteLength(record, 'utf8') : record.byteLength;
 }

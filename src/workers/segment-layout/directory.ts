@@ -1,7 +1,7 @@
 /** The directory of a segment journal: what lies in it, trimming, closing. Runs in a file worker. */
 import { lstatSync, readdirSync, type Dirent, type Stats } from 'node:fs';
 import { join } from 'node:path';
-import { EISDIR, ENOENT, fromNodeError, ioError, notAFile } from '../../platform/errno.js';
+import { EISDIR, ENOENT, fromNodeError, inFile, ioError, notAFile } from '../../platform/errno.js';
 import { IoError } from '../../platform/errors.js';
 import { NativeMemory } from '../../platform/ffi.js';
 import type { Platform } from '../../platform/platform.js';
@@ -94,15 +94,14 @@ export function trimSegments(platform: Platform, { directory, lockDescriptor, ba
  * is not this journal's.
  */
 export function checkDirectory(platform: Platform, directory: string, lockDescriptor: number): void {
-  const descriptor = platform.files.open(directory, { write: false, directory: true });
   try {
-    const [named, locked] = [platform.files.status(descriptor, directory), platform.files.status(lockDescriptor, directory)];
-    if (named.inode === locked.inode && named.device === locked.device) return;
-  } finally {
-    platform.files.close(descriptor);
+    const [named, locked] = inFile(directory, () => [platform.metadata.stat({ directory: undefined, path: directory, followLink: true }).metadata, platform.metadata.stat(lockDescriptor).metadata] as const);
+    if (named.inode === locked.inode && named.device.major === locked.device.major && named.device.minor === locked.device.minor) return;
+  } catch (error) {
+    if (!(error instanceof IoError && error.errno === ENOENT)) throw error;
   }
   throw new IoError('TIDEMARK_NOT_FOUND', {
-    errno: ENOENT, errnoName: 'ENOENT', syscall: 'open', path: directory, explanation: 'the directory of the journal was moved away, and another one has its name',
+    errno: ENOENT, errnoName: 'ENOENT', syscall: 'open', path: directory, explanation: 'the directory of the journal was moved away',
   });
 }
 

@@ -290,9 +290,10 @@ export class SegmentsWriteSide {
   /** Closes the last sector, if the writer has caught up with the producers. */
   #close(): void {
     const end = this.#published;
-    // Another extent's room: the mark comes with the next one.
-    if (end >= this.#footer || end % this.writing.sectorBytes === 0 || end - this.#taken > EXTENT_BYTES_MAX) return;
-    this.#reserveClosing(end);
+    if (end >= this.#footer || end % this.writing.sectorBytes === 0) return;
+    // More than an extent's room: with one write at a time it may be so for as long as there is load.
+    if (end - this.#taken > EXTENT_BYTES_MAX) this.#markInPassing();
+    else this.#reserveClosing(end);
   }
 
   /** Reserves a mark and a pad to the sector's end at `end`, if that is where the log ends; like a producer, but at once published. */
