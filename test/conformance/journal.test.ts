@@ -636,4 +636,92 @@ for (const under of LAYOUTS) {
   }
 }
 
+each('records that are none, or are no more, are refused before anything is reserved', async (options, path, under) => {
+  const gone = (): Uint8Array => {
+    const bytes = new Uint8Array(5);
+    structuredClone(bytes, { transfer: [bytes.buffer] });
+    return bytes;
+  };
+  const holes: string[] = [];
+  holes[0] = 'a';
+  holes[2] = 'c';
+  const journal = await Journal.open(path, options);
+  const calls: readonly (() => unknown)[] = [
+    () => journal.append(gone()), () => journal.submit(gone()), () => journal.tryAppend(gone()), () => journal.appendBatch(['a', gone(), 'c']), () => journal.appendBatch(holes),
+  ];
+  for (const [index, call] of calls.entries()) {
+    const failure = await failureOf(async () => {
+      await call();
+    });
+    assert.equal([index, failure.code], [index, 'TIDEMARK_INVALID_ARGUMENT']);
+    assert.is(journal.reservedLsn, journal.durableLsn);
+  }
+  await journal.append(new Uint8Array(0));
+  await within(journal.close(), 'closing');
+  await assertLog(path, under, ['']);
+});
+
+each('an attached journal that closes waits for all that was appended through it', async (options, path, under) => {
+  await withJournal(path, options, async (journal) => {
+    for (const ack of ['durable', 'buffered'] as const) {
+      const attached = Journal.attach({ ...journal.share(), ack });
+      let end = 0;
+      for (let n = 0; n < 2000; n++) {
+        const appended = ack === 'durable' ? attached.tryAppend(pattern(n, 400)) : await attached.append(pattern(n, 400));
+        if (appended === undefined) break;
+        end = appended;
+      }
+      await attached.close();
+      assert.ok(journal.durableLsn >= end && end > 0, `${journal.durableLsn} of ${end} were durable (${under.layout}, ${ack})`);
+    }
+  });
+});
+
+each('a follower that outlives its attached journal holds nothing that belongs to the next one', async (options, path) => {
+  await withJournal(path, { ...options, segmentBytes: 64 * KIB, logBufferBytes: 64 * KIB, newSegments: 'plain' }, async (journal) => {
+    let end = 0;
+    for (let n = 0; n < 300; n++) end = await journal.append(pattern(n, 1000));
+    const first = Journal.attach(journal.share());
+    const old = first.follow();
+    await old.next();
+    await first.close();
+    // It gets the place that the first one gave back.
+    const next = Journal.attach(journal.share());
+    const follower = next.follow();
+    await follower.next();
+    await old.return();
+    await journal.trimBefore(end);
+    const { firstLsn } = journal;
+    for (let n = 1; n < 300; n++) await follower.next();
+    assert.ok((firstLsn ?? Infinity) < 64 * KIB, `the log began at ${firstLsn}`);
+    await follower.return();
+    await next.close();
+  });
+}, [SEGMENTS]);
+
+for (const backend of backends) {
+  test(`a scheduler that closes waits for journals that are being opened, at whatever moment (${backend})`, async () => {
+    for (let turns = 0; turns < 16; turns++) {
+      const scheduler = new IoScheduler({ backend });
+      const paths = [newPath(), newPath()];
+      const opening = paths.map((path) => Journal.open(path, { scheduler, segmentBytes: 64 * KIB, newSegments: 'plain' }).then((journal) => journal.append('x'), (error: unknown) => error));
+      for (let turn = 0; turn < turns * turns; turn++) await new Promise(setImmediate);
+      await within(scheduler.close(), 'closing the scheduler');
+      await within(Promise.allSettled(opening), 'opening');
+      // Nothing is locked any more.
+      for (const path of paths) await withJournal(path, { scheduler: schedulerOf(backend), segmentBytes: 64 * KIB }, () => Promise.resolve());
+    }
+  });
+}
+
+each('with one write at a time there are marks all the same while the load lasts', async (options, path) => {
+  await withJournal(path, { ...options, queueDepth: 1, segmentBytes: 64 * MIB }, async (journal) => {
+    const bytes = 48 * MIB;
+    const record = pattern(1, 64 * KIB);
+    await Promise.all(Array.from({ length: bytes / record.length }, () => journal.append(record)));
+    const { marks } = journal.stats();
+    assert.ok(marks >= bytes / (8 * MIB), `${marks} marks`);
+  });
+}, [SEGMENTS]);
+
 test.run();

@@ -628,6 +628,32 @@ follow('damage is told from an end that moves', async () => {
   assert.equal(seen.texts, ['one']);
 });
 
+follow('a footer that a crash left behind a hole hides nothing of what recovery goes on to write before it', async () => {
+  const journal = new SegmentJournal(newPath());
+  journal.record('zero');
+  const durable = journal.mark() + MARK;
+  journal.rotate(durable);
+  // The footer has landed, and what lies between has not.
+  const file = journal.fileOf(0);
+  writeAt(file, Buffer.alloc(footerOf(0) - durable), durable);
+  journal.position = durable;
+  await using reader = await JournalReader.open(journal.path);
+  const seen = collect(reader.follow({ pollMs: 5 }));
+  // By then it has seen the footer, too.
+  await seen.until(1);
+  writeAt(file, Buffer.alloc(MARK), footerOf(0));
+  for (const text of ['one', 'two']) {
+    journal.record(text);
+    journal.mark();
+  }
+  await seen.until(3);
+  journal.rotate();
+  journal.record('three');
+  journal.mark();
+  await seen.until(4);
+  assert.equal(seen.texts, ['zero', 'one', 'two', 'three']);
+});
+
 follow('inside the process: by its watermark, across segments, with its places told', async () => {
   const journal = new SegmentJournal(newPath());
   let durableLsn = journal.position;

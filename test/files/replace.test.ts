@@ -339,6 +339,17 @@ if (filesystem !== undefined) {
     assert.equal([readFileSync(path, 'utf8'), statSync(path).uid, modeOf(path)], ['new', 65534, 0o644]);
   });
 
+  test('bytes that are no more reject the call that was given them, and none that goes with it', async () => {
+    const directory = directoryOn(filesystem);
+    const gone = new Uint8Array(5);
+    const held = Array.from({ length: 3 }, (_, n) => files.replaceFile(join(directory, `first-${n}`), 'x'));
+    const calls = ['a', 'b', 'gone', 'c'].map((name) => codeOf(files.replaceFile(join(directory, name), name === 'gone' ? gone : name)));
+    structuredClone(gone, { transfer: [gone.buffer] });
+    assert.equal(await Promise.all(calls), ['nothing', 'nothing', 'TIDEMARK_INVALID_ARGUMENT', 'nothing']);
+    await Promise.all(held);
+    assert.equal(readdirSync(directory).sort(), ['a', 'b', 'c', 'first-0', 'first-1', 'first-2']);
+  });
+
   test('arguments that cannot be used are refused', async () => {
     const path = join(directoryOn(filesystem), 'file');
     const cases: readonly (() => Promise<unknown>)[] = [

@@ -84,7 +84,10 @@ export function trimSegments(platform: Platform, { directory, lockDescriptor, ba
       removeFile(platform, file);
     }
     // Its content may change as a spare: by then it must not be a segment any more, whatever happens.
-    platform.files.syncDirectory(directory);
+    // Through the descriptor that has the lock: it needs no other, of which there may be none.
+    inFile(directory, () => {
+      platform.files.syncFull(lockDescriptor);
+    });
   }
   return spares;
 }

@@ -128,7 +128,9 @@ function putInPlace(platform: Platform, making: SegmentMaking, base: number, fil
     // Zeros took their time.
     checkDirectory(platform, making.directory, making.lockDescriptor);
     renameFile(platform, file, name);
-    platform.files.syncDirectory(making.directory);
+    inFile(making.directory, () => {
+      platform.files.syncFull(making.lockDescriptor);
+    });
     return { base, descriptor };
   } catch (error) {
     platform.files.close(descriptor);
