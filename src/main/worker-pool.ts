@@ -1,13 +1,13 @@
 /** Piscina pools as this library uses them: lasting threads that keep no process alive and can be ended at any moment. */
 import type { MessagePort } from 'node:worker_threads';
 import { Piscina } from 'piscina';
-import { JournalError } from '../platform/errors.js';
+import { InternalError, JournalError } from '../platform/errors.js';
 import { ThreadStart } from '../platform/thread-start.js';
 import type { WorkerTask } from '../workers/protocol/messages.js';
 import { endAtExit } from './at-exit.js';
 
 /** The pools of this thread that were not destroyed. */
-const pools = new Map<Piscina, { readonly start: ThreadStart; readonly leave: () => void }>();
+const pools = new Map<Piscina, { readonly start: ThreadStart; readonly leave: () => void; /** What ended one of its threads. */ failure?: unknown }>();
 
 /** A pool that starts up to `threads` threads as tasks need them. A thread that dies is not replaced before the next task. */
 export function createPool(workerUrl: URL, threads: number): Piscina {
@@ -26,7 +26,10 @@ export function createPool(workerUrl: URL, threads: number): Piscina {
     workerData: start.data,
   });
   // The pool reports a thread's death here too; an event nobody listens to would be thrown.
-  pool.on('error', () => undefined);
+  pool.on('error', (error: unknown) => {
+    const known = pools.get(pool);
+    if (known !== undefined) known.failure = error;
+  });
   // The process ends, and its threads with it: none may be cut short in what must be finished.
   const leave = endAtExit({
     end: () => {
@@ -48,6 +51,7 @@ export function createPool(workerUrl: URL, threads: number): Piscina {
  */
 export async function runTask<T>(pool: Piscina, task: WorkerTask, transferList: readonly (MessagePort | ArrayBuffer)[], lost: () => void): Promise<T> {
   const running = pool.run(task, { transferList: [...transferList] }) as Promise<T>;
+  const known = pools.get(pool);
   const watched = [...pool.threads];
   const onExit = (): void => {
     if (pool.threads.length > 0 || pool.queueSize === 0) return;
@@ -57,8 +61,11 @@ export async function runTask<T>(pool: Piscina, task: WorkerTask, transferList: 
   for (const thread of watched) thread.once('exit', onExit);
   try {
     return await running;
-  } catch (cause) {
-    throw new JournalError('TIDEMARK_WORKER_DIED', 'a worker thread ended before it had done its task', { cause });
+  } catch (error) {
+    if (error instanceof DOMException) throw new InternalError(`a task could not be sent to a worker thread: ${error.message}`);
+    const cause = known?.failure ?? error;
+    const why = known?.failure instanceof Error ? `: ${known.failure.message}` : '';
+    throw new JournalError('TIDEMARK_WORKER_DIED', `a worker thread ended before it had done its task${why}`, { cause });
   } finally {
     for (const thread of watched) thread.off('exit', onExit);
   }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { BatchError, InvalidArgumentError, IoError, IoScheduler } from 'tidemark';
+import { until } from '../fault/tools.js';
 import { directoryOn, FILESYSTEMS } from './filesystems.js';
 import { ACL, attributesOf, setAttribute } from './metadata-tools.js';
 
@@ -67,6 +68,23 @@ for (const filesystem of FILESYSTEMS) {
     assert.equal(readdirSync(directory), ['one']);
   });
 }
+
+test('an abort ends it with the reason that was given', async () => {
+  const [filesystem] = FILESYSTEMS;
+  if (filesystem === undefined) return;
+  const path = (name: string): string => join(directory, name);
+  const directory = directoryOn(filesystem);
+  const controller = new AbortController();
+  const reason = new Error('no longer');
+  const committed = files.batch().write(path('one'), '1').write(path('two'), new Uint8Array(new SharedArrayBuffer(150 * 1024 * 1024))).commit({ signal: controller.signal });
+  await until('it is at the second step', 5000, () => existsSync(path('.two.tidemark-0')));
+  controller.abort(reason);
+  const error = await committed.then(() => undefined, (caught: unknown) => caught);
+  assert.instance(error, BatchError);
+  assert.equal([(error as BatchError).step, (error as BatchError).completed], [1, 1]);
+  assert.is((error as BatchError).cause, reason);
+  assert.equal(readdirSync(directory), ['one']);
+});
 
 test('what cannot be a step is refused where it is added, and a batch is committed once', async () => {
   const batch = files.batch();

@@ -241,6 +241,25 @@ else {
   });
 }
 
+test('a slash at the end says that it is a directory', async () => {
+  const directory = temporaryDirectory();
+  const path = (name: string): string => join(directory, name);
+  writeFileSync(path('file'), 'content');
+  mkdirSync(path('dir'));
+  symlinkSync('dir', path('link'));
+  const calls: readonly (() => Promise<unknown>)[] = [
+    () => files.unlink(`${path('file')}/`), () => files.unlink(`${path('link')}/`), () => files.rename(path('file'), `${path('new')}/`),
+    () => files.rename(`${path('file')}/`, path('new')), () => files.replaceFile(`${path('file')}/`, ''), () => files.replaceFile(`${path('new')}/`, ''),
+    () => files.copyFile(path('file'), `${path('new')}/`), () => files.hardlink(path('file'), `${path('new')}/`),
+  ];
+  for (const [index, call] of calls.entries()) assert.equal([index, await codeOf(call())], [index, 'TIDEMARK_NOT_FOUND']);
+  assert.equal(readdirSync(directory).sort(), ['dir', 'file', 'link']);
+  await files.makeDirectory(`${path('made')}/`);
+  await files.rename(`${path('made')}/`, `${path('moved')}/`);
+  await files.removeDirectory(`${path('moved')}/`);
+  assert.is(readFileSync(path('file'), 'utf8'), 'content');
+});
+
 test('behind a link, `..` leads where it does for the system', async () => {
   const directory = temporaryDirectory();
   const path = (name: string): string => join(directory, name);

@@ -218,5 +218,25 @@ test('a scheduler that closes closes the handles that are left', async () => {
   assert.not(openPaths().includes(path));
 });
 
+test('where no thread can start, the error says what is missing', async () => {
+  const own = new IoScheduler({ workerUrl: new URL('file:///nowhere/entry.js') });
+  await own.files.readAll(join(directory, 'any')).then(() => assert.unreachable(), (error: unknown) => {
+    assert.is((error as { code: string }).code, 'TIDEMARK_WORKER_DIED');
+    assert.match((error as Error).message, /nowhere.entry\.js/);
+  });
+  await own.close();
+});
+
+test('many handles are closed at once, however few calls may wait', async () => {
+  const own = new IoScheduler({ lanes: { urgent: { concurrency: 1, queueMax: 1 } } });
+  const path = join(directory, 'many');
+  writeFileSync(path, '');
+  const handles = [];
+  for (let n = 0; n < 20; n++) handles.push(await own.files.openRead(path));
+  await Promise.all(handles.slice(10).map((handle) => handle.close()));
+  await own.close();
+  assert.not(openPaths().includes(path));
+});
+
 test.after(() => scheduler.close());
 test.run();

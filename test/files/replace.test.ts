@@ -350,6 +350,12 @@ if (filesystem !== undefined) {
     assert.equal(readdirSync(directory).sort(), ['a', 'b', 'c', 'first-0', 'first-1', 'first-2']);
   });
 
+  test('a name that is too long is told with its path', async () => {
+    const path = join(directoryOn(filesystem), 'n'.repeat(256));
+    const error = await files.replaceFile(path, '').then(() => undefined, (caught: unknown) => caught as { code: string; path: string });
+    assert.equal([error?.code, error?.path], ['TIDEMARK_INVALID_PATH', path]);
+  });
+
   test('arguments that cannot be used are refused', async () => {
     const path = join(directoryOn(filesystem), 'file');
     const cases: readonly (() => Promise<unknown>)[] = [

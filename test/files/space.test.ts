@@ -267,23 +267,21 @@ if (first !== undefined) {
     assert.ok(readFileSync(path).equals(bytes), 'nothing changed');
   });
 
-  test('what is no file, or is not there, or is open for reading only', async () => {
+  test('what is no file, or is not there, or is closed', async () => {
     const directory = directoryOn(first);
     const { path } = makeFile(first);
     const fifo = join(directory, 'fifo');
     spawnSync('mkfifo', [fifo]);
     mkdirSync(join(directory, 'directory'));
-    const reading = await files.openRead(path);
     for (const [target, expected] of [
       [join(directory, 'missing'), 'TIDEMARK_NOT_FOUND'], [join(path, 'below a file'), 'TIDEMARK_NOT_FOUND'], [join(directory, 'directory'), 'TIDEMARK_IS_DIRECTORY'],
       [fifo, 'TIDEMARK_NOT_A_FILE'], ['/dev/null', 'TIDEMARK_NOT_A_FILE'],
     ] as const) {
       for (const call of [() => files.punchHole(target, 0, BLOCK), () => files.preallocate(target, BLOCK), () => files.truncate(target, 0)]) assert.is(await code(call()), expected, target);
     }
-    assert.is(await code(files.punchHole(reading, 0, BLOCK)), 'TIDEMARK_IO', 'EBADF');
-    assert.is(await code(files.truncate(reading, 0)), 'TIDEMARK_IO', 'EINVAL');
-    await reading.close();
-    assert.is(await code(files.punchHole(reading, 0, BLOCK)), 'TIDEMARK_CLOSED');
+    const handle = await files.openWriteAt(path);
+    await handle.close();
+    assert.is(await code(files.punchHole(handle, 0, BLOCK)), 'TIDEMARK_CLOSED');
   });
 
   test('reserving more than the disk has fails, and the length stays', async () => {
@@ -311,6 +309,35 @@ if (first !== undefined) {
     assert.is(statSync(path).size, size, 'nothing goes on');
   });
 }
+
+for (const filesystem of FILESYSTEMS) {
+  test(`${filesystem.name}: what cannot be reserved is refused before anything is`, async () => {
+    const { path, bytes } = makeFile(filesystem);
+    const before = allocated(path);
+    assert.is(await code(files.preallocate(path, 2 ** 40)), 'TIDEMARK_NO_SPACE');
+    assert.is(await code(files.preallocate(path, 2 ** 40, { mode: 'extend' })), 'TIDEMARK_NO_SPACE');
+    assert.equal([allocated(path), statSync(path).size], [before, bytes.length]);
+  });
+}
+
+test('a handle that is open for reading is refused', async () => {
+  const [filesystem] = FILESYSTEMS;
+  if (filesystem === undefined) return;
+  const { path, bytes } = makeFile(filesystem);
+  const handle = await files.openRead(path);
+  const calls: readonly (() => Promise<unknown>)[] = [
+    () => files.truncate(handle, 0), () => files.preallocate(handle, BLOCK), () => files.punchHole(handle, 0, BLOCK), () => files.zeroRange(handle, 0, BLOCK),
+    () => files.writeZeroes(handle, 0, BLOCK), () => files.collapseRange(handle, 0, BLOCK), () => files.insertRange(handle, 0, BLOCK), () => files.copyRange(path, 0, handle, BLOCK, BLOCK),
+  ];
+  for (const [index, call] of calls.entries()) {
+    await call().then(() => assert.unreachable(`case ${index}`), (error: unknown) => {
+      assert.equal([index, (error as { code: string }).code], [index, 'TIDEMARK_INVALID_ARGUMENT']);
+      assert.match((error as Error).message, /`target` to be open for writing, got a handle from openRead/);
+    });
+  }
+  await handle.close();
+  assert.ok(readFileSync(path).equals(bytes));
+});
 
 test.after(() => scheduler.close());
 test.run();

@@ -1,6 +1,6 @@
 /** Several changes of files in one call. */
 import type { BatchDone, BatchStep, BatchStepDone } from '../../workers/files/batch.js';
-import { InvalidArgumentError } from '../../platform/errors.js';
+import { BatchError, InvalidArgumentError, OperationError } from '../../platform/errors.js';
 import * as check from '../options.js';
 import type { Caller, NamedPlace, OperationOptions } from './caller.js';
 
@@ -84,7 +84,12 @@ class FileBatch implements Batch {
     this.#checkOpen();
     this.#committed = true;
     const contents = this.#contents.map((data) => (typeof data === 'string' ? new TextEncoder().encode(data) : data));
-    return this.#caller.run('runBatch', [this.#steps, this.#places, contents, durable], options);
+    return this.#caller.run('runBatch', [this.#steps, this.#places, contents, durable], options).catch((error: unknown) => {
+      const isAborted = error instanceof BatchError && error.cause instanceof OperationError && error.cause.code === 'TIDEMARK_ABORTED';
+      if (!isAborted || options?.signal === undefined) throw error;
+      const { step, kind, path, completed } = error;
+      throw new BatchError({ step, kind, path, completed, cause: options.signal.reason as unknown });
+    });
   }
 
   #add(step: BatchStep, ...places: NamedPlace[]): this {

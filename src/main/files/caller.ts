@@ -1,4 +1,5 @@
 /** From a method of `files` to a worker and back: checks what all operations have in common, and keeps handles open meanwhile. */
+import { InvalidArgumentError } from '../../platform/errors.js';
 import type { ArgumentsOf, OperationName, ResultOf } from '../../workers/files/operations.js';
 import type { OpenFile, Place } from '../../workers/protocol/operation.js';
 import { LANES, type CallOptions, type LaneName } from '../lanes/call.js';
@@ -138,6 +139,15 @@ export class Caller {
   /** A path or an open file, where a directory makes no sense. */
   fileTarget(argument: string, value: unknown): NamedPlace | FileHandle {
     return typeof value === 'string' ? this.place(argument, value) : this.handle(argument, value, 'a path or a FileHandle');
+  }
+
+  /** The same, where it is going to be changed. */
+  writable(argument: string, value: unknown): MainTarget {
+    const target = this.target(argument, value);
+    if (target instanceof FileHandle && target.file.only === 'read') {
+      throw new InvalidArgumentError(`Expected \`${argument}\` to be open for writing, got a handle from openRead`);
+    }
+    return target;
   }
 
   /** An open file. */

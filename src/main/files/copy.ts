@@ -109,7 +109,7 @@ export function copyOperations(caller: Caller): CopyOperations {
       const { method, durable, onProgress } = caller.options(options, ['method', 'durable', 'onProgress']);
       return caller.run('copyRange', [
         caller.target('source', source), check.position('sourceOffset', sourceOffset),
-        caller.target('target', target), check.position('targetOffset', targetOffset),
+        caller.writable('target', target), check.position('targetOffset', targetOffset),
         check.position('length', length, 1),
         { method: check.oneOf('method', method, 'auto', METHODS), durable: check.boolean('durable', durable, false) },
       ], options, { onProgress: check.callback('onProgress', onProgress) }) satisfies Promise<CopiedRange>;

@@ -95,20 +95,20 @@ export function spaceOperations(caller: Caller): SpaceOperations {
   const ranged = (name: 'punchHole' | 'collapseRange' | 'insertRange' | 'writeZeroes'): SpaceOperations['punchHole'] =>
     async (target, offset, length, options) => {
       const { durable } = caller.options(options, ['durable']);
-      return caller.run(name, [caller.target('target', target), check.position('offset', offset), check.position('length', length, 1), check.boolean('durable', durable, false)], options);
+      return caller.run(name, [caller.writable('target', target), check.position('offset', offset), check.position('length', length, 1), check.boolean('durable', durable, false)], options);
     };
   return {
     async preallocate(target, space, options) {
       const { mode, durable } = caller.options(options, ['mode', 'durable']);
       const { offset, length } = rangeOf(space);
       const extend = check.oneOf('mode', mode, 'keepSize', ['keepSize', 'extend']) === 'extend';
-      return caller.run('preallocate', [caller.target('target', target), offset, length, extend, check.boolean('durable', durable, false)], options);
+      return caller.run('preallocate', [caller.writable('target', target), offset, length, extend, check.boolean('durable', durable, false)], options);
     },
     punchHole: ranged('punchHole'),
     async zeroRange(target, offset, length, options) {
       const { keepSize, durable } = caller.options(options, ['keepSize', 'durable']);
       return caller.run('zeroRange', [
-        caller.target('target', target), check.position('offset', offset), check.position('length', length, 1),
+        caller.writable('target', target), check.position('offset', offset), check.position('length', length, 1),
         check.boolean('keepSize', keepSize, false), check.boolean('durable', durable, false),
       ], options);
     },
@@ -117,7 +117,7 @@ export function spaceOperations(caller: Caller): SpaceOperations {
     writeZeroes: ranged('writeZeroes'),
     async truncate(target, length, options) {
       const { durable } = caller.options(options, ['durable']);
-      return caller.run('truncate', [caller.target('target', target), check.position('length', length), check.boolean('durable', durable, false)], options);
+      return caller.run('truncate', [caller.writable('target', target), check.position('length', length), check.boolean('durable', durable, false)], options);
     },
   };
 }

@@ -47,7 +47,9 @@ export class Parents {
       parent = this.#openParent({ path, root: place.root });
       this.#known.set(key, parent);
     }
-    return { parent, name, at: { directory: parent.descriptor, path: name }, path: place.path };
+    // A slash at the end says that it is a directory: the system looks whether it is.
+    const slash = place.root === undefined && name !== '.' && place.path.endsWith('/') ? '/' : '';
+    return { parent, name, at: { directory: parent.descriptor, path: `${name}${slash}` }, path: place.path };
   }
 
   /** Directories may have been renamed: paths are looked up anew. */

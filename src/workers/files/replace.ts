@@ -208,6 +208,10 @@ interface Renamed {
 
 /** Finds the file that a name leads to, or would: links are followed, so that they stay and their file is replaced. */
 export function locate(platform: Platform, parents: Parents, place: Place): ReplaceTarget {
+  return inFile(place.path, () => find(platform, parents, place));
+}
+
+function find(platform: Platform, parents: Parents, place: Place): ReplaceTarget {
   for (let links = 0, at = place; links <= LINKS_MAX; links++) {
     const entry = parents.entryOf(at);
     const existing = statOf(platform, entry.at);

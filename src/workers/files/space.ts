@@ -1,4 +1,6 @@
 /** Length and blocks of files: reserving, giving back, zeroing, and moving what follows. */
+import { statfsSync } from 'node:fs';
+import { ENOSPC, ioError } from '../../platform/errno.js';
 import { NotSupportedError } from '../../platform/errors.js';
 import type { SpaceCalls, SpacePrimitive } from '../../platform/interface/space.js';
 import type { Target } from '../protocol/operation.js';
@@ -12,6 +14,8 @@ export interface SpaceChanged {
   readonly sync: 'fsync' | 'none';
 }
 
+/** What stat(2) counts blocks in. */
+const BLOCK_BYTES = 512;
 /** What one call reserves or frees: that changes the tree of extents alone. */
 const MAPPED_BYTES = 1024 ** 3;
 /** What one call has the device zero. */
@@ -38,10 +42,22 @@ function mapped(context: OperationContext, offset: number, length: number, exten
   return inPieces(context, offset, length, MAPPED_BYTES, (at, bytes) => work(at, bytes, !extend || at + bytes < offset + length));
 }
 
+/** Refuses what cannot succeed: a reservation that fails half-way keeps what it has, which may be all that was free. */
+function requireFree({ platform }: OperationContext, target: Target, descriptor: number, length: number): void {
+  if (!platform.places.namesDescriptors()) return;
+  const { blocks, bfree, bsize } = statfsSync(platform.places.pathOfDescriptor(descriptor));
+  const needed = length - platform.metadata.stat(descriptor).metadata.blocks * BLOCK_BYTES;
+  // Without a number of blocks there is no limit, as in a tmpfs of any size.
+  if (blocks === 0 || needed <= bfree * bsize) return;
+  throw ioError(ENOSPC, 'fallocate', target.path, { explanation: `${needed} bytes are missing at least, and the filesystem has ${bfree * bsize}; nothing was reserved` });
+}
+
 export const spaceOperations = {
   preallocate(context: OperationContext, target: Target, offset: number, length: number, extend: boolean, durable: boolean): SpaceChanged {
-    return change(context, target, durable, (space, descriptor) =>
-      mapped(context, offset, length, extend, (at, bytes, keepSize) => space.allocate(descriptor, at, bytes, keepSize)));
+    return change(context, target, durable, (space, descriptor) => {
+      requireFree(context, target, descriptor, length);
+      return mapped(context, offset, length, extend, (at, bytes, keepSize) => space.allocate(descriptor, at, bytes, keepSize));
+    });
   },
 
   punchHole(context: OperationContext, target: Target, offset: number, length: number, durable: boolean): SpaceChanged {
