@@ -31,6 +31,7 @@ export const nvme = {
   ...(await internal<typeof import('../dist/workers/files/device.js')>('files/device.js')),
 };
 
+export const { RingJournal } = await internal<typeof import('../dist/workers/file-layout/ring-journal.js')>('file-layout/ring-journal.js');
 /** Native calls and the memory they are given. */
 export const ffi = await internal<typeof import('../dist/platform/ffi.js')>('../platform/ffi.js');
 /** What file workers do. */
