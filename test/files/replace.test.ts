@@ -271,6 +271,8 @@ if (filesystem !== undefined) {
     };
     assert.equal(await Promise.all(Array.from({ length: 20 }, timedOut)), Array.from({ length: 20 }, () => 'TIDEMARK_TIMEOUT'));
     await collected(references);
+    const error = await own.files.rename(join(directory, 'one'), join(directory, 'two'), { timeoutMs: 1 }).then(() => undefined, (caught: unknown) => caught as Error & { path: string });
+    assert.equal([error?.message, error?.path], [`rename of '${directory}/one' took longer than 1 ms; it had not begun`, `${directory}/one`]);
     for (const release of held) release();
     await waiting;
     await own.close();

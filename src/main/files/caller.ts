@@ -83,6 +83,7 @@ export class Caller {
     const { lane, timeoutMs, signal } = options;
     const callOptions: CallOptions = {
       lane: check.oneOf('lane', lane, 'normal', LANES),
+      subject: { method: METHODS[name] ?? name, path: pathOf(args) },
       timeoutMs: timeoutMs === undefined ? undefined : check.integer('timeoutMs', timeoutMs, 0, 1, TIMEOUT_MS_MAX),
       signal: check.signal('signal', signal),
       together: how.together,
@@ -183,6 +184,21 @@ export class Caller {
     check.checkKeys('options', value, [...own, ...OPERATION_OPTIONS]);
     return value;
   }
+}
+
+/** Operations that have another name for those who call them. */
+const METHODS: Readonly<Partial<Record<OperationName, string>>> = {
+  adviseFile: 'advise', makeDirectoryAt: 'mkdirAt', makeHardlink: 'hardlink', makeNode: 'mknod', makeSymlink: 'symlink', readSymlink: 'readlink', readVectorInto: 'readVector',
+  readVectorOwn: 'readVector', renameName: 'rename', runBatch: 'batch', scanPage: 'scan', unlinkName: 'unlink',
+};
+
+/** Of the first argument that is a file, as the caller named it. */
+function pathOf(args: readonly unknown[]): string | undefined {
+  for (const value of args) {
+    if (value instanceof OpenHandle) return value.path;
+    if (typeof value === 'object' && value !== null && 'path' in value && typeof value.path === 'string') return value.path;
+  }
+  return undefined;
 }
 
 /** A place below the directory of the caller, which may still be being opened. */

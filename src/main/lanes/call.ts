@@ -19,6 +19,8 @@ export interface CallOptions {
    * `least` where so many wait, and never more than `most`. Other calls go alone.
    */
   readonly together?: { readonly word: string; readonly least: number; readonly most: number } | undefined;
+  /** What it is to its caller, as errors name it, and on which file. Default: its name. */
+  readonly subject?: { readonly method: string; readonly path: string | undefined } | undefined;
   /** Gets the result that came when nobody waited any more. */
   readonly discard?: ((value: unknown) => void) | undefined;
   /** Arguments for another attempt, alone and behind those that wait; undefined where the result is one. */
@@ -68,6 +70,10 @@ export interface CallKeeper {
   readonly left: (call: Call) => void;
   /** No thread has anything to do with it any more; that may be long after it was settled. */
   readonly through: () => void;
+}
+
+export function wordsFor(name: string, subject: CallOptions['subject']): string {
+  return subject === undefined ? name : `${subject.method}${subject.path === undefined ? '' : ` of '${subject.path}'`}`;
 }
 
 export class Call {
@@ -188,7 +194,8 @@ export class Call {
     this.control?.abort();
     const begun = this.control?.begun === true;
     const what = begun ? 'it had begun and may still take effect' : 'it had not begun';
-    this.fail(new OperationError('TIDEMARK_TIMEOUT', `${this.name} took longer than ${this.options.timeoutMs ?? 0} ms; ${what}`, { begun }));
+    const { timeoutMs = 0, subject } = this.options;
+    this.fail(new OperationError('TIDEMARK_TIMEOUT', `${wordsFor(this.name, subject)} took longer than ${timeoutMs} ms; ${what}`, { begun, ...(subject?.path !== undefined && { path: subject.path }) }));
   };
 }
 

@@ -11,7 +11,7 @@ import { JournalError, OperationError } from '../../platform/errors.js';
 import type { Outcome } from '../../workers/protocol/messages.js';
 import type { OperationsTask } from '../../workers/protocol/operation.js';
 import { checkKeys, integer } from '../options.js';
-import { Call, LANES, type CallArguments, type CallOptions, type LaneName } from './call.js';
+import { Call, LANES, wordsFor, type CallArguments, type CallOptions, type LaneName } from './call.js';
 import { Luggage } from './luggage.js';
 
 export interface LaneOptions {
@@ -56,7 +56,7 @@ class Lane {
     const users = this.waiting - this.#own;
     if (options.own !== true && users >= this.#queueMax) {
       through();
-      return Promise.reject(new OperationError('TIDEMARK_QUEUE_FULL', `${name}: ${users} operations wait in the lane '${this.#name}', which is its limit (\`queueMax\`)`));
+      return Promise.reject(new OperationError('TIDEMARK_QUEUE_FULL', `${wordsFor(name, options.subject)}: ${users} operations wait in the lane '${this.#name}', which is its limit (\`queueMax\`)`));
     }
     const call = new Call(name, options, { left: this.#left, through });
     if (options.own === true) this.#own++;
