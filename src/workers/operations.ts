@@ -1,6 +1,6 @@
 /** Runs operations by name: what a file worker does with its tasks. */
 import { createRequire } from 'node:module';
-import { InternalError } from '../platform/errors.js';
+import { InternalError, toWire } from '../platform/errors.js';
 import { selectPlatform } from '../platform/select.js';
 import { uninterrupted } from '../platform/thread-start.js';
 import { OperationContext } from './files/context.js';
@@ -32,11 +32,18 @@ async function outcomesOf(calls: readonly OperationCall[], moved: ArrayBuffer[])
   const name = calls[0]?.name ?? '';
   const together = groups.get(name);
   if (together !== undefined && calls.every((call) => call.name === name)) {
-    const started = await Promise.all(calls.map((call) => outcomeOf(() => ({ context: start(call, moved), args: call.args }))));
-    const ready = started.flatMap((outcome) => (outcome.ok ? [outcome.value] : []));
+    const ready: { readonly context: OperationContext; readonly args: readonly unknown[] }[] = [];
+    const given = calls.map((call): Outcome<unknown> | undefined => {
+      try {
+        ready.push({ context: start(call, moved), args: call.args });
+        return undefined;
+      } catch (error) {
+        return { ok: false, error: toWire(error) };
+      }
+    });
     const done = ready.length === 0 ? [] : await together(ready);
     let next = 0;
-    return started.map((outcome) => (outcome.ok ? done[next++] as Outcome<unknown> : outcome));
+    return given.map((outcome) => outcome ?? (done[next++] as Outcome<unknown>));
   }
   const outcomes: Outcome<unknown>[] = [];
   for (const call of calls) {

@@ -83,7 +83,7 @@ export class Caller {
     const { lane, timeoutMs, signal } = options;
     const callOptions: CallOptions = {
       lane: check.oneOf('lane', lane, 'normal', LANES),
-      subject: { method: METHODS[name] ?? name, path: pathOf(args) },
+      subject: () => ({ method: METHODS[name] ?? name, path: pathOf(args) }),
       timeoutMs: timeoutMs === undefined ? undefined : check.integer('timeoutMs', timeoutMs, 0, 1, TIMEOUT_MS_MAX),
       signal: check.signal('signal', signal),
       together: how.together,
@@ -96,14 +96,16 @@ export class Caller {
     };
     this.#host.checkOpen();
     let root: DirectoryHandle | undefined;
-    const used = new Set<OpenHandle>();
+    const used: OpenHandle[] = [];
     const leave = (): void => {
       for (const handle of used) handle.leave();
     };
     const packed = (values: readonly unknown[]): readonly unknown[] => values.map((value) => pack(value, (handle) => {
       const open = handle instanceof Promise ? (root as DirectoryHandle) : handle;
-      if (!used.has(open)) open.enter();
-      used.add(open);
+      if (!used.includes(open)) {
+        open.enter();
+        used.push(open);
+      }
       return open.file;
     }));
     const { lanes } = this.#host;

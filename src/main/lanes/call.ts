@@ -7,6 +7,12 @@ import { CallControl } from '../../workers/protocol/operation.js';
 export const LANES = ['urgent', 'normal', 'bulk'] as const;
 export type LaneName = (typeof LANES)[number];
 
+/** What a call is to its caller. */
+export interface Subject {
+  readonly method: string;
+  readonly path: string | undefined;
+}
+
 /** How a call is made. */
 export interface CallOptions {
   readonly lane: LaneName;
@@ -20,7 +26,7 @@ export interface CallOptions {
    */
   readonly together?: { readonly word: string; readonly least: number; readonly most: number } | undefined;
   /** What it is to its caller, as errors name it, and on which file. Default: its name. */
-  readonly subject?: { readonly method: string; readonly path: string | undefined } | undefined;
+  readonly subject?: (() => Subject) | undefined;
   /** Gets the result that came when nobody waited any more. */
   readonly discard?: ((value: unknown) => void) | undefined;
   /** Arguments for another attempt, alone and behind those that wait; undefined where the result is one. */
@@ -72,7 +78,7 @@ export interface CallKeeper {
   readonly through: () => void;
 }
 
-export function wordsFor(name: string, subject: CallOptions['subject']): string {
+export function wordsFor(name: string, subject: Subject | undefined): string {
   return subject === undefined ? name : `${subject.method}${subject.path === undefined ? '' : ` of '${subject.path}'`}`;
 }
 
@@ -84,6 +90,8 @@ export class Call {
   args: readonly unknown[] = [];
   together: CallOptions['together'];
   settled = false;
+  /** Where it waits: for its lane. */
+  place = -1;
   #resolve!: (value: unknown) => void;
   #reject!: (error: unknown) => void;
   readonly #keeper: CallKeeper;
@@ -194,7 +202,8 @@ export class Call {
     this.control?.abort();
     const begun = this.control?.begun === true;
     const what = begun ? 'it had begun and may still take effect' : 'it had not begun';
-    const { timeoutMs = 0, subject } = this.options;
+    const { timeoutMs = 0 } = this.options;
+    const subject = this.options.subject?.();
     this.fail(new OperationError('TIDEMARK_TIMEOUT', `${wordsFor(this.name, subject)} took longer than ${timeoutMs} ms; ${what}`, { begun, ...(subject?.path !== undefined && { path: subject.path }) }));
   };
 }
