@@ -146,11 +146,12 @@ export class Caller {
 
   /** The same, where it is going to be changed. */
   writable(argument: string, value: unknown): MainTarget {
-    const target = this.target(argument, value);
-    if (target instanceof FileHandle && target.file.only === 'read') {
-      throw new InvalidArgumentError(`Expected \`${argument}\` to be open for writing, got a handle from openRead`);
-    }
-    return target;
+    return openForWriting(argument, this.target(argument, value));
+  }
+
+  /** The same, where a directory makes no sense. */
+  writableFile(argument: string, value: unknown): NamedPlace | FileHandle {
+    return openForWriting(argument, this.fileTarget(argument, value));
   }
 
   /** An open file. */
@@ -186,6 +187,13 @@ export class Caller {
     check.checkKeys('options', value, [...own, ...OPERATION_OPTIONS]);
     return value;
   }
+}
+
+function openForWriting<Target extends MainTarget>(argument: string, target: Target): Target {
+  if (target instanceof FileHandle && target.file.only === 'read') {
+    throw new InvalidArgumentError(`Expected \`${argument}\` to be open for writing, got a handle from openRead`);
+  }
+  return target;
 }
 
 /** Operations that have another name for those who call them. */

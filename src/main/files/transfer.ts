@@ -283,10 +283,8 @@ function readOperations(caller: Caller): Pick<TransferOperations, 'readAll' | 'r
 function writeOperations(caller: Caller): Omit<TransferOperations, 'readAll' | 'readRange' | 'readVector'> {
   /** Where a write may go. One at an offset has no place in a file that is written at its end. */
   const writable = (target: unknown, atOffset: boolean): ReturnType<Caller['fileTarget']> => {
-    const file = caller.fileTarget('target', target);
-    const only = 'file' in file ? file.file.only : undefined;
-    if (only === 'read') throw new InvalidArgumentError('Expected `target` to be open for writing, got a handle from openRead');
-    if (only === 'append' && atOffset) throw new InvalidArgumentError('Expected `target` to be open for writing at any offset, got a handle from openAppend');
+    const file = caller.writableFile('target', target);
+    if ('file' in file && file.file.only === 'append' && atOffset) throw new InvalidArgumentError('Expected `target` to be open for writing at any offset, got a handle from openAppend');
     return file;
   };
   const byDefault = (target: unknown): WriteMethod => (typeof target === 'string' ? 'auto' : 'none');

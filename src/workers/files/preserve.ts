@@ -13,7 +13,7 @@ export interface CopiedParts {
   readonly xattrs: boolean;
 }
 
-/** Permission bits alone. */
+/** The mode with its list, and nothing else. */
 export const MODE_ALONE: CopiedParts = { mode: true, owner: false, times: false, xattrs: false };
 
 const SETUID = 0o4000;
